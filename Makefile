@@ -1,0 +1,34 @@
+# `make demo` and `make test` do everything on a fresh machine: they install into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-all check format bench docs clean
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/dev: .venv/base
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,torch]'
+	touch $@
+
+demo: .venv/base            ## build a pool from bundled images, compare strategies, write a report
+	$(BIN)/poolwise demo
+
+test: .venv/dev             ## the tests that every change must pass, in under 20 minutes on 2 cores
+	$(PYTEST) -n 2
+
+test-all: .venv/dev         ## all tests, also slow ones; GPU tests skip without a GPU
+	$(PYTEST) -m ''
+
+check: .venv/dev            ## format, lint, types, direction of imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv demo-out

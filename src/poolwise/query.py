@@ -1,0 +1,377 @@
+"""From arrays to a batch: check the input once, hand a strategy what it named, check its answer."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import poolwise.strategies  # noqa: F401  (fills the registry)
+from poolwise.chance import rng_for
+from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
+from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, iter_blocks
+from poolwise.kernels.sampling import stream_top
+from poolwise.registry import STRATEGIES, StrategySpec, check_options
+from poolwise.types import ARRAYS, UNLABELED, Array, IndexArray, Picks, QueryContext, Rows, Selection
+
+
+def select(
+    name: str,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    labeled: Any = None,
+    unlabeled: Any = None,
+    labels: Any = None,
+    embeddings: Any = None,
+    logits: Any = None,
+    probs: Any = None,
+    head_weight: Any = None,
+    head_bias: Any = None,
+    prob_samples: Any = None,
+    ood_scores: Any = None,
+    costs: Any = None,
+    groups: Any = None,
+    predicted_loss: Any = None,
+    discriminator_score: Any = None,
+    boundary_distance: Any = None,
+    oracle_labels: Any = None,
+    **options: Any,
+) -> Selection:
+    """Choose the batch to label next from arrays.
+
+    Arrays may be NumPy arrays, memory maps, torch tensors or DataFrames. `logits` and `probs` are
+    derived from each other, or streamed from `embeddings` and the head, when they are not given.
+
+    Parameters
+    ----------
+    name : a strategy; `poolwise strategies` lists them
+    batch_size : B, 1 <= B <= U
+    seed : every random choice follows from it; same seed and inputs, same batch
+    labeled : (L,) pool indices, or (N,) bool mask; default: where `labels` >= 0, else none
+    unlabeled : (U,) pool indices, or (N,) bool mask, of the items that may be chosen; default: all others
+    labels : (N,) int, class of each labeled item (values elsewhere are hidden from the strategy),
+        or (L,) int in the order of `labeled`
+    embeddings : (N, D) float
+    logits, probs : (N, C) float; rows of probs sum to 1
+    head_weight, head_bias : (C, D), (C,) float; last linear layer
+    prob_samples : (N, S, C) float
+    ood_scores, costs, groups, predicted_loss, discriminator_score, boundary_distance : (N,)
+    oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
+    options : options of the strategy
+
+    Returns
+    -------
+    Selection with (B,) int64 indices in order of choice.
+
+    Raises
+    ------
+    UnknownNameError, ArrayMissingError, BudgetError, OptionError, ShapeError, InputError
+
+    Examples
+    --------
+    >>> import numpy as np, poolwise as pw
+    >>> len(pw.select("coreset", embeddings=np.eye(6), batch_size=3).indices)
+    3
+    """
+    given = {
+        "embeddings": embeddings,
+        "logits": logits,
+        "probs": probs,
+        "head_weight": head_weight,
+        "head_bias": head_bias,
+        "prob_samples": prob_samples,
+        "ood_scores": ood_scores,
+        "costs": costs,
+        "groups": groups,
+        "predicted_loss": predicted_loss,
+        "discriminator_score": discriminator_score,
+        "boundary_distance": boundary_distance,
+        "oracle_labels": oracle_labels,
+    }
+    arrays = {key: as_rows(value, key) for key, value in given.items() if value is not None}
+    spec = STRATEGIES[name]
+    checked = check_options(spec, options)
+    context = build_context(spec, arrays, labeled=labeled, unlabeled=unlabeled, labels=labels)
+    return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=checked)
+
+
+def build_context(
+    spec: StrategySpec,
+    arrays: Mapping[str, Rows],
+    *,
+    labeled: Any = None,
+    unlabeled: Any = None,
+    labels: Any = None,
+    trusted: bool = False,
+) -> QueryContext:
+    """Validate the input of one query and keep exactly what the strategy named.
+
+    `trusted` skips the search for NaN and inf, for arrays whose store has already done it.
+
+    Raises
+    ------
+    ArrayMissingError
+        If a named array is neither given nor derivable.
+    ShapeError, InputError
+        If arrays do not fit together or hold NaN or inf (the row is named).
+    """
+    n_items = _pool_size(arrays, labels, labeled, unlabeled)
+    known = None if labels is None else _whole_numbers(labels, "labels")
+    labeled_idx = _default_labeled(known, n_items) if labeled is None else as_indices(labeled, n_items, "labeled")
+    mask = np.ones(n_items, dtype=bool)
+    mask[labeled_idx] = False
+    unlabeled_idx = np.flatnonzero(mask) if unlabeled is None else as_indices(unlabeled, n_items, "unlabeled")
+    both = unlabeled_idx[~mask[unlabeled_idx]]
+    if len(both):
+        raise InputError(
+            f"item {both[0]} is in both labeled and unlabeled ({len(both)} such items); remove it from one."
+        )
+    pool: dict[str, Any] = dict(arrays)
+    if known is not None:
+        pool["labels"] = _hide(known, labeled_idx if labeled is None else labeled, labeled_idx, n_items)
+    elif not len(labeled_idx):
+        pool["labels"] = np.full(n_items, UNLABELED, dtype=np.int64)
+    wanted: dict[str, Any] = {}
+    for key in (*spec.needs, *spec.uses):
+        value = _derive(key, pool)
+        if value is None and key in spec.needs:
+            raise ArrayMissingError(
+                f"strategy {spec.name!r} needs {key} {ARRAYS[key].shape} ({ARRAYS[key].what}), which is missing; "
+                f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
+            )
+        wanted[key] = value
+    _check(wanted, n_items, trusted)
+    return QueryContext(labeled_idx, unlabeled_idx, wanted)
+
+
+def run_strategy(
+    spec: StrategySpec, context: QueryContext, *, batch_size: int, seed: int, options: Mapping[str, Any]
+) -> Selection:
+    """Call a strategy on a validated context and check its answer.
+
+    Raises
+    ------
+    BudgetError
+        If batch_size is not between 1 and U.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise OptionError(f"batch_size must be a whole number; got {batch_size!r}")
+    n_free = len(context.unlabeled)
+    if not 1 <= batch_size <= n_free:
+        raise BudgetError(
+            f"batch_size must be between 1 and {n_free} (unlabeled items); got {batch_size}. "
+            "Ask for fewer items, or add items to the pool."
+        )
+    start = time.perf_counter()
+    rng = rng_for(seed, "query")
+    picks = _call(spec, context, int(batch_size), rng, options)
+    _check_answer(spec, picks.indices, context.unlabeled, int(batch_size))
+    return Selection(
+        indices=picks.indices,
+        scores=None if picks.scores is None else np.asarray(picks.scores, dtype=np.float32),
+        strategy=spec.name,
+        options=dict(options),
+        seed=seed,
+        seconds=time.perf_counter() - start,
+        components=picks.components,
+        notes=picks.notes,
+    )
+
+
+def _call(
+    spec: StrategySpec,
+    context: QueryContext,
+    batch_size: int,
+    rng: np.random.Generator,
+    options: Mapping[str, Any],
+) -> Picks:
+    extra: dict[str, Any] = dict(options)
+    if spec.takes_rng:
+        extra["rng"] = rng
+    if spec.kind == "acquisition":
+        whole = {k: v for k, v in context.arrays.items() if v is None or not ARRAYS[k].per_row}
+        per_row = {k: v for k, v in context.arrays.items() if k not in whole}
+        score = functools.partial(spec.function, **whole, **extra)
+        indices, scores = stream_top(score, per_row, context.unlabeled, batch_size)
+        return Picks(indices, scores)
+    state = {key: getattr(context, key) for key in spec.takes_state}
+    answer = spec.function(**context.arrays, **state, batch_size=batch_size, **extra)
+    return answer if isinstance(answer, Picks) else Picks(np.asarray(answer))
+
+
+def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray, batch_size: int) -> None:
+    """Refuse a wrong batch: a third-party strategy must not be able to corrupt a pool."""
+    wrong = None
+    if indices.shape != (batch_size,) or indices.dtype != np.int64:
+        wrong = f"expected ({batch_size},) int64 indices; got {indices.shape} {indices.dtype}"
+    elif len(np.unique(indices)) != batch_size:
+        wrong = "the batch holds an item twice"
+    elif not np.isin(indices, unlabeled).all():
+        wrong = "the batch holds items that may not be chosen"
+    if wrong:
+        raise InputError(f"strategy {spec.name!r} returned a wrong batch: {wrong}. Please report this to its author.")
+
+
+def _pool_size(arrays: Mapping[str, Rows], labels: Any, labeled: Any, unlabeled: Any) -> int:
+    sizes = {key: len(value) for key, value in arrays.items() if ARRAYS[key].per_row}
+    if sizes:
+        first = next(iter(sizes))
+        for key, size in sizes.items():
+            if size != sizes[first]:
+                raise ShapeError(
+                    f"{key} has {size} rows and {first} has {sizes[first]}; row i of every array must be item i."
+                )
+        return sizes[first]
+    if labels is not None and labeled is None:
+        return len(labels)
+    for value in (labeled, unlabeled):
+        if value is not None and np.asarray(value).dtype == bool:
+            return len(value)
+    largest = [int(np.max(v)) for v in (labeled, unlabeled) if v is not None and len(v)]
+    if largest:
+        return max(largest) + 1
+    raise ArrayMissingError("the size of the pool is unknown; pass embeddings=..., probs=..., or unlabeled=indices.")
+
+
+def as_indices(value: Any, n_items: int, name: str) -> IndexArray:
+    """Turn a mask or a list of pool indices into sorted int64 indices.
+
+    Raises
+    ------
+    InputError
+        If an index is repeated, negative or too large.
+    """
+    array = np.asarray(as_rows(value, name)) if len(value) else np.empty(0, dtype=np.int64)
+    if array.ndim != 1:
+        raise ShapeError(f"{name} has shape {array.shape}; expected one dimension of pool indices.")
+    if array.dtype == bool:
+        if len(array) != n_items:
+            raise ShapeError(f"{name} is a mask of {len(array)} items; the pool has {n_items}.")
+        return np.flatnonzero(array).astype(np.int64)
+    indices = np.sort(_whole_numbers(array, name))
+    if len(indices) and (indices[0] < 0 or indices[-1] >= n_items):
+        bad = indices[0] if indices[0] < 0 else indices[-1]
+        raise InputError(f"{name} holds pool index {bad}; the pool has items 0 to {n_items - 1}.")
+    repeated = indices[1:][indices[1:] == indices[:-1]]
+    if len(repeated):
+        raise InputError(f"{name} holds item {repeated[0]} twice; list each item once.")
+    return indices
+
+
+def _whole_numbers(value: Any, name: str) -> IndexArray:
+    array = np.asarray(as_rows(value, name))
+    if array.ndim != 1:
+        raise ShapeError(f"{name} has shape {array.shape}; expected one dimension.")
+    if not np.issubdtype(array.dtype, np.integer) and not np.array_equal(array, np.round(array)):
+        raise InputError(f"{name} holds values that are not whole numbers; expected class or item numbers.")
+    return array.astype(np.int64)
+
+
+def _default_labeled(labels: IndexArray | None, n_items: int) -> IndexArray:
+    if labels is None:
+        return np.empty(0, dtype=np.int64)
+    if len(labels) != n_items:
+        raise ShapeError(
+            f"labels has {len(labels)} rows and the pool has {n_items}; "
+            "use -1 where unlabeled, or pass labeled=indices too."
+        )
+    return np.flatnonzero(labels >= 0)
+
+
+def _hide(labels: IndexArray, given: Any, labeled: IndexArray, n_items: int) -> IndexArray:
+    """Spread labels over the pool; whatever was passed for other items cannot be seen."""
+    hidden = np.full(n_items, UNLABELED, dtype=np.int64)
+    if len(labels) == n_items:
+        hidden[labeled] = labels[labeled]
+    elif len(labels) == len(labeled):
+        order = np.asarray(given)
+        hidden[np.flatnonzero(order) if order.dtype == bool else order.astype(np.int64)] = labels
+    else:
+        raise ShapeError(
+            f"labels has {len(labels)} rows; expected {n_items} (whole pool) or {len(labeled)} (labeled items)."
+        )
+    bad = labeled[hidden[labeled] < 0]
+    if len(bad):
+        raise InputError(f"labeled item {bad[0]} has label {hidden[bad[0]]}; classes are numbered from 0.")
+    return hidden
+
+
+def _derive(name: str, pool: dict[str, Any]) -> Any:
+    if name in pool:
+        return pool[name]
+    has_head = "embeddings" in pool and "head_weight" in pool
+    if name == "logits" and has_head:
+        pool["logits"] = _linear(pool)
+    elif name == "logits" and "probs" in pool:
+        pool["logits"] = LogProbs(pool["probs"])
+    elif name == "probs" and ("logits" in pool or has_head):
+        pool["probs"] = Softmax(_derive("logits", pool))
+    return pool.get(name)
+
+
+def _linear(pool: dict[str, Any]) -> LinearLogits:
+    weight = np.asarray(pool["head_weight"])
+    width = pool["embeddings"].shape[1]
+    if weight.ndim != 2 or weight.shape[1] != width:
+        raise ShapeError(f"head_weight has shape {weight.shape}; expected (C, {width}) to fit the embeddings.")
+    bias = pool.get("head_bias")
+    if bias is not None and np.shape(bias) != (len(weight),):
+        raise ShapeError(f"head_bias has shape {np.shape(bias)}; expected ({len(weight)},) to fit head_weight.")
+    return LinearLogits(pool["embeddings"], weight, None if bias is None else np.asarray(bias))
+
+
+_DIMENSIONS = {"embeddings": 2, "logits": 2, "probs": 2, "head_weight": 2, "prob_samples": 3}
+
+
+def _check(wanted: Mapping[str, Any], n_items: int, trusted: bool) -> None:
+    for name, value in wanted.items():
+        if value is None or name in ("labels", "oracle_labels"):
+            continue
+        if len(value.shape) != _DIMENSIONS.get(name, 1):
+            raise ShapeError(f"{name} has shape {value.shape}; expected {ARRAYS[name].shape}.")
+        if ARRAYS[name].per_row and len(value) != n_items:
+            raise ShapeError(f"{name} has {len(value)} rows and the pool has {n_items}.")
+        if isinstance(value, LinearLogits):
+            _check_finite("embeddings", value.embeddings)
+            _check_finite("head_weight", value.head_weight)
+            _check_finite("head_bias", value.head_bias)
+        elif not trusted and not isinstance(value, Softmax | LogProbs):
+            _check_finite(name, value, probabilities=name in ("probs", "prob_samples"))
+    _check_classes(wanted)
+
+
+def _check_classes(wanted: Mapping[str, Any]) -> None:
+    logits, weight = wanted.get("logits"), wanted.get("head_weight")
+    if logits is not None and weight is not None and logits.shape[1] != weight.shape[0]:
+        raise ShapeError(
+            f"logits has {logits.shape[1]} classes and head_weight has {weight.shape[0]}; they must agree."
+        )
+
+
+def _check_finite(name: str, rows: Rows, *, probabilities: bool = False) -> None:
+    """Find the first row with NaN or inf (or probabilities that are none), in one pass."""
+    if np.issubdtype(rows.dtype, np.integer) or rows.dtype == bool:
+        return
+    for start, block in iter_blocks(rows):
+        flat: Array = block.reshape(len(block), -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            fine = np.isfinite(flat.sum())
+        if not fine and not np.isfinite(flat).all():
+            row = start + int(np.flatnonzero(~np.isfinite(flat).all(axis=1))[0])
+            raise InputError(
+                f"{name} row {row} holds NaN or inf; every value must be finite. Drop or repair that item."
+            )
+        if probabilities:
+            sums = block.sum(axis=-1)
+            bad = (np.abs(sums - 1) > 1e-3) | (block.min(axis=-1) < 0)
+            if bad.any():
+                row = int(np.flatnonzero(bad.reshape(len(block), -1).any(axis=1))[0])
+                raise InputError(
+                    f"{name} row {start + row} sums to {float(np.ravel(sums[row])[0]):.4g} with smallest value "
+                    f"{float(block[row].min()):.4g}; each row must be non-negative and sum to 1. "
+                    "For unnormalised scores use logits=... instead."
+                )

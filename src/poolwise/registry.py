@@ -1,0 +1,338 @@
+"""Registries: named things that the CLI, the benchmark, the docs and the contract tests find by themselves.
+
+A strategy is a plain function. Parameters before `*` name the arrays it needs (`types.ARRAYS`, and
+`labeled` / `unlabeled`); one with the default None is used when it is there. Parameters after `*` are
+`batch_size`, `rng`, and options with a type and a default. From that signature follow the CLI choice,
+`--set option=value`, the documentation and the contract tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from types import NoneType, UnionType
+from typing import Any, Generic, Literal, TypeVar
+
+from poolwise.errors import OptionError, unknown_name
+from poolwise.types import ARRAYS
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLUGIN_GROUP = "poolwise.plugins"
+STATE = ("labeled", "unlabeled")
+
+
+class Registry(Generic[T]):
+    """Names mapped to entries, sorted, with helpful errors; third-party packages are loaded on first use."""
+
+    _plugins_loaded = False
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> None:
+        """Register an entry under a name that is not taken."""
+        if name in self._entries:
+            raise OptionError(f"{self.kind} {name!r} is registered twice; choose another name.")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        load_plugins()
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: str) -> bool:
+        load_plugins()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        load_plugins()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def names(self) -> list[str]:
+        """List all names, sorted."""
+        return list(self)
+
+    def entries(self) -> list[T]:
+        """List all entries, sorted by name."""
+        return [self._entries[name] for name in self]
+
+
+def load_plugins() -> None:
+    """Import every module that an installed package lists under the entry-point group, once."""
+    if not Registry._plugins_loaded:
+        Registry._plugins_loaded = True
+        for point in entry_points(group=PLUGIN_GROUP):
+            point.load()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a strategy: its annotation and its default."""
+
+    name: str
+    type: Any
+    default: Any
+
+    def describe(self) -> str:
+        """Say the type and the default in words."""
+        return f"{type_name(self.type)} = {self.default!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySpec:
+    """A registered strategy or acquisition, and what its signature says.
+
+    needs : arrays without which it cannot run
+    uses : arrays it takes when they are there
+    kind : "strategy" (picks a batch) or "acquisition" (scores rows; lifted to the top B)
+    oracle : reads the true labels; for simulations only
+    """
+
+    name: str
+    function: Callable[..., Any]
+    kind: Literal["strategy", "acquisition"]
+    family: str
+    paper: str
+    needs: tuple[str, ...]
+    uses: tuple[str, ...]
+    options: dict[str, Option] = field(default_factory=dict)
+    takes_state: tuple[str, ...] = ()
+    takes_rng: bool = False
+    oracle: bool = False
+    cost: str = ""
+    use_when: str = ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+
+STRATEGIES: Registry[StrategySpec] = Registry("strategy")
+DETECTORS: Registry[Any] = Registry("detector")
+DATASETS: Registry[Any] = Registry("dataset")
+BACKBONES: Registry[Any] = Registry("backbone")
+PRETRAINERS: Registry[Any] = Registry("pretraining method")
+EXPORTERS: Registry[Any] = Registry("export format")
+SECTIONS: Registry[Any] = Registry("report section")
+
+
+def strategy(
+    name: str, *, family: str, paper: str, cost: str = "", use_when: str = "", oracle: bool = False
+) -> Callable[[F], F]:
+    """Register a function that picks a batch.
+
+    Parameters
+    ----------
+    name : what users type
+    family : "uncertainty", "diversity", "hybrid", "density", "balance", "baseline", ...
+    paper : where it was published
+    cost : time at N = 1,000,000 in words, such as "one pass" or "B picks over candidates"
+    use_when : one sentence of advice
+    oracle : True if it reads true labels, which only simulations have
+
+    The function returns (B,) int64 pool indices in order of choice, or `types.Picks`.
+    """
+
+    def register(function: F) -> F:
+        STRATEGIES.add(name, _spec(name, function, "strategy", family, paper, cost, use_when, oracle))
+        return function
+
+    return register
+
+
+def acquisition(name: str, *, family: str, paper: str, cost: str = "one pass", use_when: str = "") -> Callable[[F], F]:
+    """Register a function that scores rows one by one; higher = query sooner.
+
+    Per-row arrays arrive as blocks of n rows, others whole. The lifted strategy takes the B best
+    scores; better score first, then lower pool index.
+    """
+
+    def register(function: F) -> F:
+        STRATEGIES.add(name, _spec(name, function, "acquisition", family, paper, cost, use_when, False))
+        return function
+
+    return register
+
+
+def _register_in(registry: Registry[Any]) -> Callable[[str], Callable[[F], F]]:
+    def named(name: str) -> Callable[[F], F]:
+        def register(function: F) -> F:
+            registry.add(name, function)
+            return function
+
+        return register
+
+    return named
+
+
+detector = _register_in(DETECTORS)
+dataset = _register_in(DATASETS)
+backbone = _register_in(BACKBONES)
+pretrainer = _register_in(PRETRAINERS)
+exporter = _register_in(EXPORTERS)
+section = _register_in(SECTIONS)
+
+
+def _spec(
+    name: str,
+    function: Callable[..., Any],
+    kind: Literal["strategy", "acquisition"],
+    family: str,
+    paper: str,
+    cost: str,
+    use_when: str,
+    oracle: bool,
+) -> StrategySpec:
+    hints = typing.get_type_hints(function)
+    needs, uses, state, options, takes_rng = [], [], [], {}, False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if parameter.name == "rng":
+                takes_rng = True
+            elif parameter.name != "batch_size":
+                if parameter.default is inspect.Parameter.empty:
+                    raise OptionError(f"{name}: option {parameter.name!r} needs a default.")
+                options[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
+        elif parameter.name in STATE:
+            state.append(parameter.name)
+        elif parameter.name not in ARRAYS:
+            raise OptionError(
+                f"{name}: {parameter.name!r} is not an array a strategy can name. "
+                f"Known: {', '.join((*STATE, *ARRAYS))}; options go after `*`."
+            )
+        elif parameter.default is inspect.Parameter.empty:
+            needs.append(parameter.name)
+        else:
+            uses.append(parameter.name)
+    return StrategySpec(
+        name=name,
+        function=function,
+        kind=kind,
+        family=family,
+        paper=paper,
+        needs=tuple(needs),
+        uses=tuple(uses),
+        options=options,
+        takes_state=tuple(state),
+        takes_rng=takes_rng,
+        oracle=oracle,
+        cost=cost,
+        use_when=use_when,
+    )
+
+
+def check_options(spec: StrategySpec, options: dict[str, Any]) -> dict[str, Any]:
+    """Check names and types of options, and return them as the function will get them.
+
+    Raises
+    ------
+    OptionError
+        If an option is unknown or its value does not fit the annotation.
+    """
+    checked = {}
+    for name, value in options.items():
+        if name not in spec.options:
+            known = ", ".join(f"{o.name} ({o.describe()})" for o in spec.options.values()) or "none"
+            raise OptionError(f"{spec.name} has no option {name!r}. Options: {known}.")
+        checked[name] = coerce(f"{spec.name}: option {name!r}", value, spec.options[name].type)
+    return checked
+
+
+def parse_settings(spec: StrategySpec, settings: list[str]) -> dict[str, Any]:
+    """Turn `["option=value", ...]` from the command line into checked options."""
+    options = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise OptionError(f"--set {setting!r}: expected OPTION=VALUE, such as --set k=20.")
+        options[name.strip()] = _from_text(text.strip())
+    return check_options(spec, options)
+
+
+def _from_text(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def coerce(what: str, value: Any, annotation: Any) -> Any:
+    """Check a value against an annotation; an int is accepted where a float is asked for.
+
+    Raises
+    ------
+    OptionError
+        Names the thing, what was expected and what came.
+    """
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()
+    origin = typing.get_origin(annotation)
+    if annotation is Any:
+        return value
+    if origin is Literal:
+        if value in typing.get_args(annotation):
+            return value
+    elif origin in (typing.Union, UnionType):
+        for choice in typing.get_args(annotation):
+            try:
+                return coerce(what, value, choice)
+            except OptionError:
+                continue
+    elif annotation is NoneType or annotation is None:
+        if value is None:
+            return None
+    elif annotation is bool:
+        if isinstance(value, bool):
+            return value
+    elif annotation is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+    elif annotation is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif annotation is str:
+        if isinstance(value, str):
+            return value
+    elif origin in (tuple, list):
+        if isinstance(value, str):
+            value = [_from_text(part.strip()) for part in value.split(",") if part.strip()]
+        if isinstance(value, list | tuple):
+            inner = typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
+            return tuple(coerce(what, part, inner) for part in value)
+    elif isinstance(annotation, type) and isinstance(value, annotation):
+        return value
+    raise OptionError(f"{what} must be {type_name(annotation)}; got {value!r}.")
+
+
+def type_name(annotation: Any) -> str:
+    """Say an annotation in words a user understands."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(annotation))
+    if origin in (typing.Union, UnionType):
+        return " or ".join(type_name(choice) for choice in typing.get_args(annotation))
+    if origin in (tuple, list):
+        inner = typing.get_args(annotation)
+        return f"a list of {type_name(inner[0])}" if inner else "a list"
+    if annotation is NoneType:
+        return "none"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))

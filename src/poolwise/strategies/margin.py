@@ -1,0 +1,33 @@
+"""Margin: query where the two most probable classes are closest.
+
+Source: Scheffer, Decomain & Wrobel, "Active Hidden Markov Models for Information Extraction",
+IDA 2001.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poolwise.registry import acquisition
+from poolwise.types import FloatArray
+
+
+@acquisition(
+    "margin",
+    family="uncertainty",
+    paper="Scheffer et al., IDA 2001",
+    use_when="Many labels per class and a head that is already good.",
+)
+def margin(probs: FloatArray) -> FloatArray:
+    """Score rows by one minus the gap between the top two probabilities.
+
+    Parameters
+    ----------
+    probs : (n, C) float, rows sum to 1, C >= 2
+
+    Returns
+    -------
+    (n,) float in [0, 1]; higher means query sooner.
+    """
+    top_two = np.partition(probs, -2, axis=1)[:, -2:]  # (n, 2), ascending
+    return 1.0 - (top_two[:, 1] - top_two[:, 0])  # (n,)
