@@ -89,9 +89,12 @@ class LinearLogits:
 
     def read(self, key: slice | IndexArray, dtype: DTypeLike) -> Array:
         """Compute the logits of some rows, in the arithmetic of `dtype` (float32 or float64)."""
-        x = np.asarray(self.embeddings[key], dtype=dtype)  # (n, D)
-        z: Array = x @ self._heads[np.dtype(dtype)]  # (n, C)
-        z += self.head_bias.astype(dtype)
+        return self.of(np.asarray(self.embeddings[key], dtype=dtype))
+
+    def of(self, x: Array) -> Array:
+        """Compute the logits of embeddings that are already in memory: (n, D) float to (n, C)."""
+        z: Array = x @ self._heads[x.dtype]  # (n, C)
+        z += self.head_bias.astype(x.dtype)
         return z
 
 
@@ -111,11 +114,15 @@ class Softmax:
 
     def read(self, key: slice | IndexArray, dtype: DTypeLike) -> Array:
         """Compute the probabilities of some rows, in the arithmetic of `dtype`."""
-        z = np.array(read_rows(self.logits, key, dtype))
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        z /= z.sum(axis=1, keepdims=True)
-        return z
+        return softmax_in_place(np.array(read_rows(self.logits, key, dtype)))
+
+
+def softmax_in_place(z: Array) -> Array:
+    """Turn (n, C) logits into probabilities, in the same memory."""
+    z -= z.max(axis=1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=1, keepdims=True)
+    return z
 
 
 class LogProbs:
