@@ -4,7 +4,9 @@
     |-- InputError (ValueError)          an argument or file holds something that cannot be used
     |   |-- ShapeError                   two arrays do not fit together
     |   |-- BudgetError                  more items asked for than there are
-    |   `-- OptionError (TypeError)      an option has the wrong name, type or range
+    |   |-- OptionError (TypeError)      an option has the wrong name, type or range
+    |   `-- UnreadableItemError          the content of one item cannot be opened
+    |-- DownloadError (OSError)          a file could not be fetched, or is not the file expected
     |-- UnknownNameError (LookupError)   no such strategy, dataset, label, ...
     |-- ArrayMissingError (LookupError)  a strategy needs an array that is not there
     |-- MissingExtraError (ImportError)  an optional dependency is not installed
@@ -39,6 +41,14 @@ class BudgetError(InputError):
 
 class OptionError(InputError, TypeError):
     """An option has the wrong name, type or range."""
+
+
+class UnreadableItemError(InputError):
+    """The content of one item cannot be opened; the message is the reason alone."""
+
+
+class DownloadError(PoolwiseError, OSError):
+    """A file could not be fetched, or is not the file expected."""
 
 
 class UnknownNameError(PoolwiseError, LookupError):
