@@ -1,0 +1,374 @@
+"""Linear probe: multinomial logistic regression on cached embeddings, refitted in milliseconds.
+
+The penalty strength is chosen out of fold, and one temperature is fitted on the same out-of-fold
+logits, so neither has seen the rows it is judged on. Rows are centred and divided by one
+number (the root of their mean squared distance to the mean) before fitting; both are folded back,
+so the head applies to raw embeddings.
+
+Source: Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, section 4.2
+(temperature scaling); targets smoothed by 1 / (n + 2) as in Platt, "Probabilistic outputs for support vector
+machines", 1999, section 2.2, as rows that are all predicted rightly would otherwise ask for temperature 0.
+Differs from the paper: the temperature is fitted on out-of-fold logits of the labeled rows, as there is
+no validation set to spend labels on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from poolwise.chance import rng_for
+from poolwise.errors import InputError, OptionError, ShapeError
+from poolwise.train.multinomial import Basis, principal, solve
+from poolwise.types import Array, IndexArray
+
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Grid of penalty strengths, for rows of mean squared length 1 and a loss summed over rows."""
+FIRST_STRENGTH = 0.1
+"""Where the search begins, and what is used when there is too little to choose by."""
+MIN_JUDGES = 10
+"""Fewer out-of-fold rows than this decide neither strength nor temperature."""
+TEMPERATURES = (0.05, 20.0)
+_FOLD_TOLERANCE = 1e-3
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """How a linear probe is fitted.
+
+    strength : penalty strength; None chooses it out of fold
+    class_weight : "none", or "balanced" to give every class present the same total weight
+    folds : parts of the out-of-fold predictions, at least 2
+    calibrate : fit the temperature; False leaves it at 1
+    """
+
+    strength: float | None = None
+    class_weight: Literal["none", "balanced"] = "none"
+    folds: int = 4
+    calibrate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.strength is not None and not (np.isfinite(self.strength) and self.strength > 0):
+            raise OptionError(f"strength must be a number above 0, or None to choose it; got {self.strength!r}.")
+        if self.class_weight not in ("none", "balanced"):
+            raise OptionError(f"class_weight must be 'none' or 'balanced'; got {self.class_weight!r}.")
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
+            raise OptionError(f"folds must be a whole number of at least 2; got {self.folds!r}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """A fitted linear head for raw embeddings.
+
+    weight, bias : (C, D), (C,) float32; logits = x @ weight.T + bias
+    temperature : probabilities are softmax(logits / temperature)
+    strength : penalty strength it was fitted with
+    searched_at : number of rows when the strength was last chosen; 0 if it never was
+    digest : 16 hexadecimal digits that change when any of the numbers does
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    temperature: float
+    strength: float
+    searched_at: int
+    digest: str
+
+    @property
+    def head_weight(self) -> NDArray[np.float32]:
+        """(C, D) weights whose softmax is calibrated: what strategies get as `head_weight`."""
+        return self.weight / np.float32(self.temperature)
+
+    @property
+    def head_bias(self) -> NDArray[np.float32]:
+        """(C,) biases that go with `head_weight`."""
+        return self.bias / np.float32(self.temperature)
+
+    def logits(self, x: Array) -> NDArray[np.float32]:
+        """Compute the (n, C) logits of (n, D) embeddings, before the temperature."""
+        if x.ndim != 2 or x.shape[1] != self.weight.shape[1]:
+            raise ShapeError(f"embeddings have shape {x.shape}; this head needs (n, {self.weight.shape[1]}).")
+        return np.asarray(x, dtype=np.float32) @ self.weight.T + self.bias
+
+    def probs(self, x: Array) -> NDArray[np.float32]:
+        """Compute the calibrated (n, C) probabilities of (n, D) embeddings."""
+        return _softmax(self.logits(x) / np.float32(self.temperature))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers that are not arrays, as JSON holds them."""
+        return {
+            "temperature": self.temperature,
+            "strength": self.strength,
+            "searched_at": self.searched_at,
+            "digest": self.digest,
+        }
+
+
+def make_head(weight: Array, bias: Array, temperature: float, strength: float, searched_at: int) -> LinearHead:
+    """Build a head from its numbers, for instance when read back from a file; the digest is computed."""
+    weight = np.ascontiguousarray(weight, dtype=np.float32)
+    bias = np.ascontiguousarray(bias, dtype=np.float32)
+    parts = (weight.tobytes(), bias.tobytes(), np.array([temperature, strength, searched_at], dtype="<f8").tobytes())
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    weight.flags.writeable = bias.flags.writeable = False
+    return LinearHead(weight, bias, float(temperature), float(strength), int(searched_at), digest)
+
+
+def fit_linear(
+    x: Array,
+    y: Array,
+    n_classes: int,
+    *,
+    settings: ProbeSettings | None = None,
+    seed: int = 0,
+    start: LinearHead | None = None,
+) -> LinearHead:
+    """Fit a calibrated linear head on labeled embeddings.
+
+    Parameters
+    ----------
+    x : (L, D) float, L >= 1
+    y : (L,) int classes in [0, n_classes)
+    n_classes : C >= 1, from the task, not from the labels seen so far
+    settings : see ProbeSettings
+    seed : decides the folds
+    start : head of an earlier round. The fit begins at its numbers, and its strength is kept until
+        the rows have doubled since it was chosen.
+
+    Returns
+    -------
+    LinearHead. Classes without labeled rows get weight 0 and a bias so low that at each labeled row all of them
+    together have at most 1 / (L + 1) of the probability of the least likely class that is present. With one class
+    only, all weights are 0.
+
+    Raises
+    ------
+    InputError
+        If there are no rows, values are not finite, or a label is outside [0, n_classes).
+    ShapeError
+        If x, y and start do not fit together.
+
+    Notes
+    -----
+    Time O(L D min(L, D)) for one rotation, then O(L min(L, D) C) for each of some 20 steps of each of `folds` + 1
+    fits (3 * `folds` + 1 or more when the strength is chosen).
+    """
+    settings = settings or ProbeSettings()
+    x, y = _check(x, y, n_classes, start)
+    present, dense = np.unique(y, return_inverse=True)
+    if len(present) == 1:
+        bias = np.full(n_classes, -_absence(len(y), n_classes - 1))
+        bias[present] = 0
+        return make_head(np.zeros((n_classes, x.shape[1])), bias, 1.0, settings.strength or FIRST_STRENGTH, 0)
+    basis = principal(x)
+    weights = _row_weights(dense, settings.class_weight)
+    strength, temperature, searched_at = _tune(basis, dense, weights, settings, seed, start)
+    first = None if start is None else _to_basis(start, basis, present)
+    found = solve(
+        basis, dense, len(present), weights[:, None], np.array([strength]), tolerance=_TOLERANCE, start=first
+    )[0]
+    weight, bias = _to_raw(found, basis, present, n_classes, temperature)
+    return make_head(weight, bias, temperature, strength, searched_at)
+
+
+def out_of_fold_logits(
+    x: Array,
+    y: Array,
+    n_classes: int,
+    *,
+    folds: int = 4,
+    seed: int = 0,
+    strength: float = FIRST_STRENGTH,
+    class_weight: Literal["none", "balanced"] = "none",
+) -> NDArray[np.float32]:
+    """Predict each row by a head that was fitted without it.
+
+    Folds are stratified: the rows of a class are spread over the folds in random order.
+
+    Returns
+    -------
+    (L, C) float32 logits, before any temperature. A class that is absent from the rows a head was
+    fitted on gets a low logit, as in `fit_linear`; L = 1 gives zeros.
+
+    Raises
+    ------
+    InputError, ShapeError
+        As `fit_linear`.
+    """
+    settings = ProbeSettings(strength=strength, class_weight=class_weight, folds=folds)
+    x, y = _check(x, y, n_classes, None)
+    present, dense = np.unique(y, return_inverse=True)
+    out = np.zeros((len(y), n_classes), dtype=np.float32)
+    if len(y) == 1:
+        return out
+    fold_of = _folds(dense, folds, seed)
+    weights = _row_weights(dense, settings.class_weight)
+    z = _held_out(principal(x), dense, len(present), weights, fold_of, np.array([strength]))[:, 0]  # (L, P)
+    counts = np.array([(fold_of != fold).sum() for fold in range(int(fold_of.max()) + 1)])
+    out[:] = (z.min(axis=1) - _absence(counts[fold_of], n_classes - len(present)))[:, None]
+    out[:, present] = z
+    return out
+
+
+def _check(x: Array, y: Array, n_classes: int, start: LinearHead | None) -> tuple[Array, IndexArray]:
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y):
+        raise ShapeError(f"embeddings have shape {x.shape} and labels {y.shape}; expected (L, D) and (L,).")
+    if not len(y):
+        raise InputError("a linear probe needs at least one labeled row; got none. Label some items first.")
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise InputError(f"embeddings row {row} holds NaN or inf; every value must be finite. Drop that item.")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() >= n_classes:
+        raise InputError(
+            f"labels must be whole numbers from 0 to {n_classes - 1} (n_classes = {n_classes}); "
+            f"got {y.min()} to {y.max()} ({y.dtype})."
+        )
+    if start is not None and start.weight.shape != (n_classes, x.shape[1]):
+        raise ShapeError(
+            f"start has weights of shape {start.weight.shape}; expected ({n_classes}, {x.shape[1]}). Leave start out."
+        )
+    return x, y.astype(np.int64)
+
+
+def _absence(n_rows: Any, n_absent: Any) -> Any:
+    """How far below the least likely class the absent ones lie: together 1 / (L + 1) of its probability."""
+    return np.log((n_rows + 1.0) * np.maximum(n_absent, 1))
+
+
+def _row_weights(y: IndexArray, class_weight: str) -> NDArray[np.float32]:
+    """(L,) weights with mean 1."""
+    if class_weight == "none":
+        return np.ones(len(y), dtype=np.float32)
+    counts = np.bincount(y)
+    return (len(y) / (len(counts) * counts[y])).astype(np.float32)
+
+
+def _folds(y: IndexArray, folds: int, seed: int) -> IndexArray:
+    """Deal the rows, sorted by class and shuffled within, to the folds one by one: (L,) fold numbers."""
+    order = rng_for(seed, "probe folds").permutation(len(y))
+    order = order[np.argsort(y[order], kind="stable")]
+    fold_of = np.empty(len(y), dtype=np.int64)
+    fold_of[order] = np.arange(len(y)) % min(folds, len(y))
+    return fold_of
+
+
+def _held_out(
+    basis: Basis,
+    y: IndexArray,
+    n_classes: int,
+    weights: NDArray[np.float32],
+    fold_of: IndexArray,
+    strengths: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Out-of-fold logits for each strength, (L, G, C). Rows with weight 0 in a fit do not move it."""
+    n_folds, n_grid = int(fold_of.max()) + 1, len(strengths)
+    kept = np.where(fold_of[:, None] == np.arange(n_folds), 0, weights[:, None]).astype(np.float32)  # (L, F)
+    heads = solve(
+        basis, y, n_classes, np.repeat(kept, n_grid, axis=1), np.tile(strengths, n_folds), tolerance=_FOLD_TOLERANCE
+    ).reshape(n_folds, n_grid, -1, n_classes)
+    out = np.empty((len(y), n_grid, n_classes), dtype=np.float32)
+    for fold in range(n_folds):
+        here = fold_of == fold
+        seen = np.bincount(y[~here], minlength=n_classes) > 0
+        for g in range(n_grid):
+            z = basis.rows @ heads[fold, g, :-1] + heads[fold, g, -1]  # (L, C)
+            low = z[~here][:, seen].min(initial=0.0) - _absence((~here).sum(), (~seen).sum())
+            out[here, g] = np.where(seen, z[here], low)
+    return out
+
+
+def _tune(
+    basis: Basis,
+    y: IndexArray,
+    weights: NDArray[np.float32],
+    settings: ProbeSettings,
+    seed: int,
+    start: LinearHead | None,
+) -> tuple[float, float, int]:
+    """Choose strength and temperature by out-of-fold log loss: (strength, temperature, rows at the search)."""
+    n_classes, n_rows = int(y.max()) + 1, len(y)
+    fixed, searched_at = settings.strength, 0
+    if fixed is None and start is not None and n_rows < 2 * start.searched_at:
+        fixed, searched_at = start.strength, start.searched_at
+    fold_of = _folds(y, settings.folds, seed)
+    # A class whose only row is held out says nothing about the others' confidence.
+    judges = np.bincount(y)[y] > 1
+    if judges.sum() < MIN_JUDGES or (fixed is not None and not settings.calibrate):
+        return fixed or FIRST_STRENGTH, 1.0, searched_at
+    grid = STRENGTHS if fixed is None else (fixed,)
+    results: dict[int, tuple[float, float]] = {}
+
+    def judge(positions: list[int]) -> None:
+        new = [p for p in positions if 0 <= p < len(grid) and p not in results]
+        if new:
+            z = _held_out(basis, y, n_classes, weights, fold_of, np.array([grid[p] for p in new]))[judges]
+            for column, p in enumerate(new):
+                results[p] = _calibrate(z[:, column], y[judges], weights[judges], settings.calibrate)
+
+    best = 0 if fixed is not None else grid.index(FIRST_STRENGTH)
+    if fixed is None and start is not None and start.strength in grid:
+        best = grid.index(start.strength)
+    while True:
+        judge([best] if fixed is not None else [best - 1, best, best + 1])
+        # Equal losses keep the stronger penalty, the simpler head.
+        winner = min(results, key=lambda p: (results[p][0], -p))
+        if winner == best:
+            return grid[best], results[best][1], searched_at if fixed is not None else n_rows
+        best = winner
+
+
+def _calibrate(
+    z: NDArray[np.float32], y: IndexArray, weights: NDArray[np.float32], calibrate: bool
+) -> tuple[float, float]:
+    """Find the temperature of least weighted log loss against smoothed targets: (loss, temperature)."""
+    z = z.astype(np.float64)
+    z -= z.max(axis=1, keepdims=True)
+    smooth = 1 / (len(y) + 2)
+    own = (1 - smooth) * z[np.arange(len(y)), y] + smooth * z.mean(axis=1)
+
+    def loss(log_temperature: float) -> float:
+        inverse = np.exp(-log_temperature)
+        losses = np.log(np.exp(z * inverse).sum(axis=1)) - own * inverse
+        return float(losses @ weights / weights.sum())
+
+    if not calibrate:
+        return loss(0.0), 1.0
+    found = minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded", options={"xatol": 1e-3})
+    if loss(0.0) <= found.fun + 1e-9:  # logits without information: any temperature does as well
+        return loss(0.0), 1.0
+    return float(found.fun), float(np.exp(found.x))
+
+
+def _to_raw(found: Array, basis: Basis, present: IndexArray, n_classes: int, temperature: float) -> tuple[Array, Array]:
+    """Fold rotation, scale and mean back into a head for raw embeddings; absent classes get low biases."""
+    inner = found[:-1].astype(np.float64)  # (r, P)
+    offset = found[-1].astype(np.float64)
+    inner -= inner.mean(axis=1, keepdims=True)
+    offset -= offset.mean()
+    logits = basis.rows @ inner + offset  # (L, P)
+    weight = np.zeros((n_classes, len(basis.axes)), dtype=np.float32)
+    weight[present] = (basis.axes @ inner / basis.scale).T
+    bias = np.full(n_classes, logits.min() - temperature * _absence(len(logits), n_classes - len(present)))
+    bias[present] = offset - weight[present].astype(np.float64) @ basis.mean
+    return weight, bias
+
+
+def _to_basis(head: LinearHead, basis: Basis, present: IndexArray) -> NDArray[np.float32]:
+    """Write an earlier head in the axes of the present rows: (r + 1, P)."""
+    weight = head.weight[present].astype(np.float64)  # (P, D)
+    offset = head.bias[present] + weight @ basis.mean
+    return np.concatenate([basis.scale * (basis.axes.T @ weight.T), offset[None]]).astype(np.float32)
+
+
+def _softmax(z: Array) -> NDArray[np.float32]:
+    z = z - z.max(axis=1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=1, keepdims=True)
+    return z
