@@ -160,7 +160,8 @@ def fit_linear(
     fits (3 * `folds` + 1 or more when the strength is chosen).
     """
     settings = settings or ProbeSettings()
-    x, y = _check(x, y, n_classes, start)
+    x, y = check_rows(x, y, n_classes)
+    _check_start(start, n_classes, x.shape[1])
     present, dense = np.unique(y, return_inverse=True)
     if len(present) == 1:
         bias = np.full(n_classes, -_absence(len(y), n_classes - 1))
@@ -202,7 +203,7 @@ def out_of_fold_logits(
         As `fit_linear`.
     """
     settings = ProbeSettings(strength=strength, class_weight=class_weight, folds=folds)
-    x, y = _check(x, y, n_classes, None)
+    x, y = check_rows(x, y, n_classes)
     present, dense = np.unique(y, return_inverse=True)
     out = np.zeros((len(y), n_classes), dtype=np.float32)
     if len(y) == 1:
@@ -216,7 +217,14 @@ def out_of_fold_logits(
     return out
 
 
-def _check(x: Array, y: Array, n_classes: int, start: LinearHead | None) -> tuple[Array, IndexArray]:
+def check_rows(x: Array, y: Array, n_classes: int) -> tuple[Array, IndexArray]:
+    """Check (L, D) embeddings and (L,) labels, and return them with labels as int64.
+
+    Raises
+    ------
+    InputError, ShapeError
+        As `fit_linear`.
+    """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 2 or y.ndim != 1 or len(x) != len(y):
         raise ShapeError(f"embeddings have shape {x.shape} and labels {y.shape}; expected (L, D) and (L,).")
@@ -230,11 +238,14 @@ def _check(x: Array, y: Array, n_classes: int, start: LinearHead | None) -> tupl
             f"labels must be whole numbers from 0 to {n_classes - 1} (n_classes = {n_classes}); "
             f"got {y.min()} to {y.max()} ({y.dtype})."
         )
-    if start is not None and start.weight.shape != (n_classes, x.shape[1]):
-        raise ShapeError(
-            f"start has weights of shape {start.weight.shape}; expected ({n_classes}, {x.shape[1]}). Leave start out."
-        )
     return x, y.astype(np.int64)
+
+
+def _check_start(start: LinearHead | None, n_classes: int, width: int) -> None:
+    if start is not None and start.weight.shape != (n_classes, width):
+        raise ShapeError(
+            f"start has weights of shape {start.weight.shape}; expected ({n_classes}, {width}). Leave start out."
+        )
 
 
 def _absence(n_rows: Any, n_absent: Any) -> Any:

@@ -1,0 +1,128 @@
+"""Learners: what turns labeled rows into a model, by one small protocol.
+
+The linear probe is one; `SklearnLearner` makes one of any scikit-learn classifier with `fit` and
+`predict_proba`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from poolwise.errors import InputError, OptionError
+from poolwise.train.linear_probe import LinearHead, ProbeSettings, check_rows, fit_linear
+from poolwise.types import Array
+
+
+class Model(Protocol):
+    """What a learner returns. A linear one also has `head_weight` (C, D) and `head_bias` (C,)."""
+
+    def probs(self, x: Array, /) -> NDArray[np.float32]:
+        """Compute (n, C) class probabilities of (n, D) embeddings; C from the task, whatever was seen."""
+        ...
+
+
+class Learner(Protocol):
+    """Fits a model to labeled rows."""
+
+    def fit(self, x: Array, y: Array, n_classes: int, *, seed: int, start: Any = None) -> Model:
+        """Fit (L, D) embeddings with (L,) classes below `n_classes`; `start` is this learner's last model or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinearProbe:
+    """The calibrated linear probe as a learner."""
+
+    settings: ProbeSettings = ProbeSettings()
+
+    def fit(self, x: Array, y: Array, n_classes: int, *, seed: int, start: Any = None) -> LinearHead:
+        """Fit a head; see `fit_linear`."""
+        warm = start if isinstance(start, LinearHead) else None
+        return fit_linear(x, y, n_classes, settings=self.settings, seed=seed, start=warm)
+
+
+@dataclass(frozen=True, slots=True)
+class SklearnLearner:
+    """Any scikit-learn classifier, or pipeline that ends in one, as a learner.
+
+    estimator : unfitted, with `fit` and `predict_proba`; it is cloned for every fit, never changed.
+        Every parameter called `random_state` gets the seed.
+    """
+
+    estimator: Any
+
+    def __post_init__(self) -> None:
+        for method in ("fit", "predict_proba", "get_params"):
+            if not hasattr(self.estimator, method):
+                raise OptionError(
+                    f"{type(self.estimator).__name__} has no {method}; a learner needs fit and predict_proba. "
+                    "For SVC pass probability=True, or wrap it in CalibratedClassifierCV."
+                )
+
+    def fit(self, x: Array, y: Array, n_classes: int, *, seed: int, start: Any = None) -> SklearnModel:
+        """Fit a fresh clone. With one class only, that class gets probability 1 without a fit."""
+        x, y = check_rows(x, y, n_classes)
+        if len(np.unique(y)) == 1:
+            return SklearnModel(None, y[:1], n_classes)
+        estimator = clone(self.estimator)
+        seeds = {key: seed for key in estimator.get_params() if key.split("__")[-1] == "random_state"}
+        estimator.set_params(**{key: value % 2**32 for key, value in seeds.items()})
+        estimator.fit(x, y)
+        return SklearnModel(estimator, np.asarray(estimator.classes_, dtype=np.int64), n_classes)
+
+
+@dataclass(frozen=True, slots=True)
+class SklearnModel:
+    """A fitted scikit-learn classifier whose columns are the classes of the task.
+
+    estimator : fitted; None where only one class was seen
+    classes : (P,) int64, the class of each column of `predict_proba`
+    """
+
+    estimator: Any
+    classes: NDArray[np.int64]
+    n_classes: int
+
+    def probs(self, x: Array) -> NDArray[np.float32]:
+        """Compute (n, C) probabilities; classes that were not seen have 0.
+
+        Raises
+        ------
+        InputError
+            If the classifier returns NaN.
+        """
+        out = np.zeros((len(x), self.n_classes), dtype=np.float32)
+        out[:, self.classes] = 1.0 if self.estimator is None else self.estimator.predict_proba(x)
+        if not np.isfinite(out).all():
+            raise InputError(
+                f"{type(self.estimator).__name__}.predict_proba returned NaN or inf; "
+                "scale the features, or choose another classifier."
+            )
+        return out
+
+    @property
+    def head_weight(self) -> NDArray[np.float32] | None:
+        """(C, D) weights if this is a multinomial logistic regression that saw every class; else None."""
+        head = self._head()
+        return None if head is None else head[0]
+
+    @property
+    def head_bias(self) -> NDArray[np.float32] | None:
+        """(C,) biases that go with `head_weight`."""
+        head = self._head()
+        return None if head is None else head[1]
+
+    def _head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        fitted = self.estimator
+        if not isinstance(fitted, LogisticRegression) or len(self.classes) < self.n_classes:
+            return None
+        weight, bias = np.asarray(fitted.coef_), np.asarray(fitted.intercept_)
+        if len(weight) == 1:  # two classes share one row: sigmoid(w) = softmax(-w / 2, w / 2)
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        return weight.astype(np.float32), bias.astype(np.float32)
