@@ -6,7 +6,7 @@ The linear probe is one; `SklearnLearner` makes one of any scikit-learn classifi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,7 +39,7 @@ class Learner(Protocol):
 class LinearProbe:
     """The calibrated linear probe as a learner."""
 
-    settings: ProbeSettings = ProbeSettings()
+    settings: ProbeSettings = field(default_factory=ProbeSettings)
 
     def fit(self, x: Array, y: Array, n_classes: int, *, seed: int, start: Any = None) -> LinearHead:
         """Fit a head; see `fit_linear`."""
