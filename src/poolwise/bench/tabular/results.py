@@ -1,0 +1,169 @@
+"""Rows of a tabular benchmark: kept as JSON lines while it runs, summed up as a table beside published numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poolwise.bench.tabular.reference import DIFFERENT_FILE, published
+from poolwise.bench.tabular.registry import TABULAR
+from poolwise.bench.tabular.simulate import Curve
+from poolwise.stats.curves import aubc, aubc_noinit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run: its areas, its curve and the order of its queries.
+
+    setting : what must agree for two rows to be comparable: model, batch size, budget, initial set
+    aubc, aubc_noinit : true area, and the published convention; see `poolwise.stats.curves`
+    final : accuracy when the budget is spent (F-acc)
+    seconds : time spent in queries
+    n_labeled, n_correct, n_test : the learning curve as counts
+    order : train positions, in the order of the queries
+    """
+
+    dataset: str
+    strategy: str
+    seed: int
+    setting: str
+    aubc: float
+    aubc_noinit: float
+    final: float
+    seconds: float
+    n_test: int
+    n_labeled: tuple[int, ...]
+    n_correct: tuple[int, ...]
+    order: tuple[int, ...]
+
+    @property
+    def accuracy(self) -> tuple[float, ...]:
+        """Test accuracy after each query, (R+1,)."""
+        return tuple(count / self.n_test for count in self.n_correct)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All rows of a benchmark, and what could not be run.
+
+    skipped : (data set, seed, reason), never replaced by other seeds
+    missing : (data set, reason)
+    refused : (data set, strategy, reason), such as two-class strategies on more classes
+    """
+
+    rows: tuple[Row, ...]
+    skipped: tuple[tuple[str, int, str], ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[str, str, str], ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the machine form that `--json` prints."""
+        keys = ("dataset", "strategy", "seed", "aubc", "aubc_noinit", "final")
+        return {
+            "rows": [{key: getattr(row, key) for key in keys} for row in self.rows],
+            "skipped": [{"dataset": d, "seed": s, "reason": r} for d, s, r in self.skipped],
+            "missing": [{"dataset": d, "reason": r} for d, r in self.missing],
+            "refused": [{"dataset": d, "strategy": s, "reason": r} for d, s, r in self.refused],
+            "settings": self.settings,
+        }
+
+    def matrix(self, value: str = "aubc") -> tuple[list[str], list[str], np.ndarray]:
+        """Average a value over seeds.
+
+        Returns
+        -------
+        data sets and strategies, each in order of first appearance, and (datasets, strategies) float64 means,
+        NaN where a strategy has no row.
+        """
+        sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for row in self.rows:
+            sums[row.dataset, row.strategy].append(getattr(row, value))
+        datasets = list(dict.fromkeys(d for d, _ in sums))
+        strategies = list(dict.fromkeys(s for _, s in sums))
+        means = np.array([[np.mean(sums[d, s]) if (d, s) in sums else np.nan for s in strategies] for d in datasets])
+        return datasets, strategies, means
+
+
+def row_of(curve: Curve, dataset: str, strategy: str, seed: int, setting: str) -> Row:
+    """Turn one run into a row."""
+    accuracy = curve.n_correct / curve.n_test
+    return Row(
+        dataset=dataset,
+        strategy=strategy,
+        seed=seed,
+        setting=setting,
+        aubc=aubc(curve.n_labeled, accuracy),
+        aubc_noinit=aubc_noinit(curve.n_labeled, accuracy),
+        final=float(accuracy[-1]),
+        seconds=round(curve.seconds, 4),
+        n_test=curve.n_test,
+        n_labeled=tuple(curve.n_labeled.tolist()),
+        n_correct=tuple(curve.n_correct.tolist()),
+        order=tuple(curve.order.tolist()),
+    )
+
+
+def append_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Append rows to a file of JSON lines, each line written whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(asdict(row), separators=(",", ":")) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Read the rows of a file of JSON lines; a last line torn by a crash is cut off the file."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if len(whole) < len(text):
+        path.write_text(whole, encoding="utf-8")
+    for line in whole.splitlines():
+        fields: dict[str, Any] = json.loads(line)
+        fields.update({name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
+        yield Row(**fields)
+
+
+def format_table(results: Results) -> str:
+    """Write one line for each data set and strategy: ours, the published figure, their difference.
+
+    "se" is the standard error of the published and our mean together, for two independent sets of seeds; equal
+    splits make the true difference smaller.
+    """
+    header = f"{'dataset':<14} {'strategy':<14} {'seeds':>5} {'AUBC':>7} {'noinit':>7} {'std':>7} "
+    lines = [header + f"{'published':>9} {'diff':>8} {'2 se':>7} {'F-acc':>7} {'s/run':>8}"]
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        groups[row.dataset, row.strategy].append(row)
+    for (dataset, strategy), rows in groups.items():
+        lines.append(_line(dataset, strategy, rows))
+    datasets = [d for d in dict.fromkeys(row.dataset for row in results.rows) if d in DIFFERENT_FILE]
+    lines += [f"{dataset}: {DIFFERENT_FILE[dataset]}; not comparable." for dataset in datasets]
+    lines += [f"missing: {dataset}: {reason}" for dataset, reason in results.missing]
+    lines += [f"skipped: {reason}" for _, _, reason in results.skipped]
+    lines += [f"refused: {reason}" for _, _, reason in results.refused]
+    return "\n".join(lines)
+
+
+def _line(dataset: str, strategy: str, rows: Sequence[Row]) -> str:
+    values = np.array([row.aubc_noinit for row in rows])
+    std = values.std(ddof=1) if len(rows) > 1 else np.nan
+    text = f"{dataset:<14} {strategy:<14} {len(rows):>5} {np.mean([row.aubc for row in rows]):>7.4f} "
+    text += f"{values.mean():>7.4f} {std:>7.4f} "
+    column = TABULAR[strategy].column if strategy in TABULAR else ""
+    known = published(dataset, column) if column and dataset not in DIFFERENT_FILE else None
+    if known is None:
+        text += f"{'-':>9} {'-':>8} {'-':>7}"
+    else:
+        spread = known.std if known.std is not None else std
+        two_se = 2 * np.hypot(std / np.sqrt(len(rows)), spread / np.sqrt(known.n_seeds))
+        text += f"{known.mean:>9.4f} {values.mean() - known.mean:>+8.4f} {two_se:>7.4f}"
+    return text + f" {np.mean([row.final for row in rows]):>7.4f} {np.mean([row.seconds for row in rows]):>8.3f}"

@@ -1,0 +1,162 @@
+"""The benchmark as a whole: published numbers, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from poolwise.bench.tabular import format_table, run_tabular
+from poolwise.bench.tabular.loader import load_set
+from poolwise.bench.tabular.protocol import Cell, make_cell
+from poolwise.bench.tabular.reference import published
+from poolwise.bench.tabular.registry import TABULAR, tabular
+from poolwise.bench.tabular.simulate import simulate
+from poolwise.errors import BudgetError, InputError, OptionError, UnknownNameError
+from poolwise.kernels.sampling import best_first
+
+from .conftest import blobs, cell_of
+
+
+def test_appendicitis_over_100_seeds_equals_the_published_table(tabular_dir: Path) -> None:
+    rows = run_tabular(["appendicitis"], ["random", "us"], seeds=100, data_dir=tabular_dir).rows
+    for strategy, mean, std in (("random", 0.8395, 0.0363), ("us", 0.8454, 0.0333)):
+        values = [row.aubc_noinit for row in rows if row.strategy == strategy]
+        assert len(values) == 100
+        assert np.mean(values) == pytest.approx(mean, abs=5e-5)
+        assert np.std(values, ddof=1) == pytest.approx(std, abs=5e-5)
+
+
+def test_strategies_share_start_and_end_and_visit_every_position_once(cell: Cell) -> None:
+    curves = [simulate(cell, name) for name in ("random", "us", "kcenter")]
+    for curve in curves:
+        assert sorted(curve.order.tolist()) == list(range(20, 30))
+        assert curve.n_labeled.tolist() == list(range(20, 31))
+    assert len({int(c.n_correct[0]) for c in curves}) == 1
+    assert len({int(c.n_correct[-1]) for c in curves}) == 1
+
+
+def test_batches_and_budgets_shorten_the_last_round(cell: Cell) -> None:
+    curve = simulate(cell, "us", batch_size=3, budget=7)
+    assert curve.n_labeled.tolist() == [20, 23, 26, 27]
+    assert len(set(curve.order.tolist())) == 7
+    for budget in (0, 11):
+        with pytest.raises(BudgetError, match="between 1 and 10"):
+            simulate(cell, "us", budget=budget)
+
+
+def test_hidden_labels_do_not_change_the_first_query() -> None:
+    cell = cell_of(blobs(60))
+    swapped = cell.y_train.copy()
+    swapped[20:] = 1 - swapped[20:]
+    other = type(cell)(**{f: getattr(cell, f) for f in cell.__slots__} | {"y_train": swapped})
+    for name in TABULAR:
+        if TABULAR[name].cost in ("instant", "fast"):
+            assert simulate(cell, name, budget=1).order == simulate(other, name, budget=1).order
+
+
+def test_a_missing_set_is_named_and_the_others_run(folder: Path) -> None:
+    results = run_tabular(["heart", "two"], ["random"], seeds=2, data_dir=folder)
+    assert [d for d, _ in results.missing] == ["heart"]
+    assert {row.dataset for row in results.rows} == {"two"}
+    assert "heart" in format_table(results)
+
+
+def test_it_is_an_error_if_none_of_the_sets_exists(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"none of the data sets heart, sonar.*--data-dir"):
+        run_tabular(["heart", "sonar"], ["random"], seeds=1, data_dir=folder)
+
+
+def test_unknown_strategies_models_and_empty_seeds_are_refused(folder: Path) -> None:
+    with pytest.raises(UnknownNameError, match="kcenter"):
+        run_tabular(["two"], ["kcentre"], seeds=1, data_dir=folder)
+    with pytest.raises(UnknownNameError, match="svm-rbf"):
+        run_tabular(["two"], ["us"], seeds=1, data_dir=folder, model="svm")
+    with pytest.raises(OptionError, match="at least one seed"):
+        run_tabular(["two"], ["us"], seeds=0, data_dir=folder)
+
+
+def test_machine_form_has_the_promised_keys(folder: Path) -> None:
+    form = run_tabular(["two"], ["random", "us"], seeds=2, data_dir=folder).to_dict()
+    assert json.loads(json.dumps(form)) == form
+    assert [(r["strategy"], r["seed"]) for r in form["rows"]] == [("random", 0), ("random", 1), ("us", 0), ("us", 1)]
+    assert set(form["rows"][0]) == {"dataset", "strategy", "seed", "aubc", "aubc_noinit", "final"}
+
+
+def test_rows_do_not_depend_on_workers(folder: Path) -> None:
+    one = run_tabular(["two", "three"], ["us", "kcenter"], seeds=2, data_dir=folder, budget=5)
+    two = run_tabular(["two", "three"], ["us", "kcenter"], seeds=2, data_dir=folder, budget=5, workers=2)
+    assert one.to_dict() == two.to_dict()
+
+
+def test_a_stopped_run_continues_even_from_a_torn_line(folder: Path, tmp_path: Path) -> None:
+    whole = run_tabular(["two"], ["us", "kcenter"], seeds=3, data_dir=folder, budget=4)
+    out = tmp_path / "out"
+    run_tabular(["two"], ["us"], seeds=2, data_dir=folder, budget=4, out=out)
+    path = out / "rows.jsonl"
+    first, second = path.read_text().splitlines()
+    path.write_text(first.replace('"aubc":', '"aubc":7') + "\n" + second[:-9])
+    results = run_tabular(["two"], ["us", "kcenter"], seeds=3, data_dir=folder, budget=4, out=out)
+    assert results.rows[0].aubc >= 7  # what is done is not done again
+    assert results.to_dict()["rows"][1:] == whole.to_dict()["rows"][1:]
+    assert len(path.read_text().splitlines()) == 6
+
+
+def test_other_settings_are_other_rows(folder: Path, tmp_path: Path) -> None:
+    short = run_tabular(["two"], ["us"], seeds=1, data_dir=folder, budget=3, out=tmp_path)
+    long = run_tabular(["two"], ["us"], seeds=1, data_dir=folder, budget=4, out=tmp_path)
+    assert len(short.rows[0].order) == 3
+    assert len(long.rows[0].order) == 4
+
+
+def test_skipped_seeds_are_reported_not_replaced(tmp_path: Path) -> None:
+    lines = [f"{int(i < 4)} 1:{i}" for i in range(100)]  # 4 % of the rows are of class 1
+    (tmp_path / "rare.txt").write_text("\n".join(lines))
+    results = run_tabular(["rare"], ["random"], seeds=10, data_dir=tmp_path, budget=2)
+    assert results.skipped
+    assert len(results.rows) + len(results.skipped) == 10
+    assert format_table(results).count("skipped: rare, seed") == len(results.skipped)
+
+
+def test_a_strategy_that_returns_labeled_positions_is_refused(cell: Cell) -> None:
+    tabular("bad-on-purpose", family="test", paper="none")(lambda state: state.labeled[:1])
+    try:
+        with pytest.raises(InputError, match="distinct unlabeled positions"):
+            simulate(cell, "bad-on-purpose")
+    finally:
+        del TABULAR._entries["bad-on-purpose"]
+
+
+def test_published_figures_are_found_by_column() -> None:
+    figure = published("sonar", "US-C")
+    assert figure is not None
+    assert (figure.mean, figure.std, figure.n_seeds) == (0.7762, 0.0313, 100)
+    assert published("sonar", "InfoDiv") == figure
+    quire = published("banana", "QUIRE")
+    assert quire is not None
+    assert (quire.mean, quire.std, quire.n_seeds) == (0.8299, None, 10)
+    assert published("spambase", "EER") is None
+    assert published("iris", "US-C") is None
+
+
+def test_kcenter_is_farthest_first_by_brute_force(tabular_dir: Path) -> None:
+    cell = make_cell(load_set("sonar", tabular_dir), 0)
+    chosen = list(range(20))
+    for pick in simulate(cell, "kcenter", budget=12).order.tolist():
+        gaps = [
+            min(np.sqrt(np.sum((cell.x_train[u] - cell.x_train[c]) ** 2)) for c in chosen)
+            for u in range(len(cell.x_train))
+        ]
+        assert pick == int(np.argmax(gaps))
+        chosen.append(pick)
+
+
+def test_us_takes_the_smallest_margin_and_then_the_smallest_position(cell: Cell) -> None:
+    from sklearn.svm import SVC
+
+    model = SVC(gamma="auto").fit(cell.x_train[:20], cell.y_train[:20])
+    gap = np.abs(model.decision_function(cell.x_train[20:]))
+    assert simulate(cell, "us", batch_size=4, budget=4).order.tolist() == (20 + np.argsort(gap)[:4]).tolist()
+    assert best_first(np.zeros(5), np.arange(20, 25), 2).tolist() == [0, 1]
