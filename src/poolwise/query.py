@@ -137,13 +137,14 @@ def build_context(
         pool["labels"] = np.full(n_items, UNLABELED, dtype=np.int64)
     wanted: dict[str, Any] = {}
     for key in (*spec.needs, *spec.uses):
-        value = _derive(key, pool)
+        fused = key == "probs" and spec.from_logits is not None and "probs" not in pool
+        value = _derive("logits" if fused else key, pool)
         if value is None and key in spec.needs:
             raise ArrayMissingError(
                 f"strategy {spec.name!r} needs {key} {ARRAYS[key].shape} ({ARRAYS[key].what}), which is missing; "
                 f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
             )
-        wanted[key] = value
+        wanted["logits" if fused else key] = value
     _check(wanted, n_items, trusted)
     return QueryContext(labeled_idx, unlabeled_idx, wanted)
 
@@ -195,7 +196,8 @@ def _call(
     if spec.kind == "acquisition":
         whole = {k: v for k, v in context.arrays.items() if v is None or not ARRAYS[k].per_row}
         per_row = {k: v for k, v in context.arrays.items() if k not in whole}
-        score = functools.partial(spec.function, **whole, **extra)
+        function = spec.from_logits if spec.from_logits is not None and "logits" in per_row else spec.function
+        score = functools.partial(function, **whole, **extra)
         indices, scores = stream_top(score, per_row, context.unlabeled, batch_size)
         return Picks(indices, scores)
     state = {key: getattr(context, key) for key in spec.takes_state}
@@ -226,11 +228,11 @@ def _pool_size(arrays: Mapping[str, Rows], labels: Any, labeled: Any, unlabeled:
                     f"{key} has {size} rows and {first} has {sizes[first]}; row i of every array must be item i."
                 )
         return sizes[first]
-    if labels is not None and labeled is None:
-        return len(labels)
     for value in (labeled, unlabeled):
         if value is not None and np.asarray(value).dtype == bool:
             return len(value)
+    if labels is not None and (labeled is None or len(labels) != len(labeled)):
+        return len(labels)
     largest = [int(np.max(v)) for v in (labeled, unlabeled) if v is not None and len(v)]
     if largest:
         return max(largest) + 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from types import NoneType, UnionType
 from typing import Any, Generic, Literal, TypeVar
@@ -96,6 +96,8 @@ class StrategySpec:
     uses : arrays it takes when they are there
     kind : "strategy" (picks a batch) or "acquisition" (scores rows; lifted to the top B)
     oracle : reads the true labels; for simulations only
+    from_logits : scores the same as the acquisition, from `logits` in place of `probs`; used when there are
+        logits and no probs, so that no probabilities have to be built
     """
 
     name: str
@@ -111,6 +113,7 @@ class StrategySpec:
     oracle: bool = False
     cost: str = ""
     use_when: str = ""
+    from_logits: Callable[..., Any] | None = None
 
     @property
     def summary(self) -> str:
@@ -151,15 +154,25 @@ def strategy(
     return register
 
 
-def acquisition(name: str, *, family: str, paper: str, cost: str = "one pass", use_when: str = "") -> Callable[[F], F]:
+def acquisition(
+    name: str,
+    *,
+    family: str,
+    paper: str,
+    cost: str = "one pass",
+    use_when: str = "",
+    from_logits: Callable[..., Any] | None = None,
+) -> Callable[[F], F]:
     """Register a function that scores rows one by one; higher = query sooner.
 
-    Per-row arrays arrive as blocks of n rows, others whole. The lifted strategy takes the B best
-    scores; better score first, then lower pool index.
+    Per-row arrays arrive as blocks of n rows, float32 in a first pass and float64 for the rows near the
+    cut; others arrive whole. The score of a row may depend on that row only. The lifted strategy takes
+    the B best scores; better score first, then lower pool index.
     """
 
     def register(function: F) -> F:
-        STRATEGIES.add(name, _spec(name, function, "acquisition", family, paper, cost, use_when, False))
+        spec = _spec(name, function, "acquisition", family, paper, cost, use_when, False)
+        STRATEGIES.add(name, replace(spec, from_logits=from_logits))
         return function
 
     return register

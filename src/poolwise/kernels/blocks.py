@@ -1,22 +1,35 @@
 """Row blocks of arrays in memory, memory-mapped, split over files, or computed on the fly.
 
 This is the only place that indexes a pool array. Whatever the storage, callers get contiguous
-float32 (or float64) blocks.
+float32 (or float64) blocks. Reading and converting the next block runs in a second thread while
+the caller works on the present one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import mmap
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from poolwise.errors import InputError, ShapeError
+from poolwise.kernels import backend
 from poolwise.types import Array, IndexArray, Rows
 
 BLOCK_BYTES = 16 * 2**20
 """Target size of one float32 block."""
+
+MIN_BLOCK_ROWS = 256
+"""Blocks of very wide rows hold at least so many."""
+
+PREFETCH_BYTES = 32 * 2**20
+"""Reads below this size are not worth a second thread."""
+
+Key = slice | IndexArray
 
 
 class ShardedRows:
@@ -29,7 +42,7 @@ class ShardedRows:
 
     def __init__(self, parts: Sequence[Array]) -> None:
         if not parts:
-            raise InputError("an array split over files needs at least one part; got none")
+            raise InputError("an array split over files needs at least one part; got none. Pass the parts as a list.")
         self.parts = list(parts)
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
         self.dtype = parts[0].dtype
@@ -44,26 +57,55 @@ class ShardedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: slice | IndexArray) -> Array:
+    def __getitem__(self, key: Key) -> Array:
         if isinstance(key, slice):
             start, stop, step = key.indices(len(self))
             if step != 1:
                 return self[np.arange(start, stop, step)]
             first, last = np.searchsorted(self.starts, [start, max(start, stop - 1)], side="right") - 1
             pieces = [
-                self.parts[p][max(start - self.starts[p], 0) : stop - self.starts[p]] for p in range(first, last + 1)
+                self.parts[p][max(start - self.starts[p], 0) : max(stop - self.starts[p], 0)]
+                for p in range(first, min(last + 1, len(self.parts)))
             ]
+            if not pieces:
+                return np.empty((0, *self.shape[1:]), dtype=self.dtype)
             return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         key = np.asarray(key)
         out = np.empty((len(key), *self.shape[1:]), dtype=self.dtype)
         part_of = np.searchsorted(self.starts, key, side="right") - 1
         for part in np.unique(part_of):
             here = part_of == part
-            out[here] = self.parts[part][key[here] - self.starts[part]]
+            out[here] = _gather(self.parts[part], key[here] - self.starts[part])
         return out
 
 
-class LinearLogits:
+class _Computed:
+    """Base of rows that are computed from other rows when they are read.
+
+    Reading has two steps, so that a stream can do the first one ahead of time in another thread:
+    `fetch` reads the stored rows, `finish` does the arithmetic.
+    """
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.float32)
+    source: Rows
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Key) -> Array:
+        return self.read(key, np.float32)
+
+    def read(self, key: Key, dtype: DTypeLike) -> Array:
+        """Compute some rows in the arithmetic of `dtype` (float32 or float64)."""
+        return self.finish(_fetch(self.source, key, np.dtype(dtype), None))
+
+    def finish(self, block: Array) -> Array:
+        """Turn a block of stored rows into a new block of computed ones."""
+        raise NotImplementedError
+
+
+class LinearLogits(_Computed):
     """Logits computed when they are read: embeddings @ head_weight.T + head_bias, never stored.
 
     Parameters
@@ -74,47 +116,38 @@ class LinearLogits:
     """
 
     def __init__(self, embeddings: Rows, head_weight: Array, head_bias: Array | None = None) -> None:
-        self.embeddings = embeddings
+        self.embeddings = self.source = embeddings
         self.head_weight = np.asarray(head_weight)
         self.head_bias = np.zeros(len(head_weight)) if head_bias is None else np.asarray(head_bias)
         self.shape = (len(embeddings), len(self.head_weight))
-        self.dtype = np.dtype(np.float32)
-        self._heads = {np.dtype(t): np.ascontiguousarray(self.head_weight.T, dtype=t) for t in (np.float32, np.float64)}
+        self._heads = {
+            np.dtype(kind): (np.ascontiguousarray(self.head_weight.T, dtype=kind), self.head_bias.astype(kind))
+            for kind in (np.float32, np.float64)
+        }
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: slice | IndexArray) -> Array:
-        return self.read(key, np.float32)
-
-    def read(self, key: slice | IndexArray, dtype: DTypeLike) -> Array:
-        """Compute the logits of some rows, in the arithmetic of `dtype` (float32 or float64)."""
-        return self.of(np.asarray(self.embeddings[key], dtype=dtype))
+    def finish(self, block: Array) -> Array:
+        """Compute (n, C) logits of the stored rows the embeddings come from."""
+        return self.of(_finish(self.source, block))
 
     def of(self, x: Array) -> Array:
         """Compute the logits of embeddings that are already in memory: (n, D) float to (n, C)."""
-        z: Array = x @ self._heads[x.dtype]  # (n, C)
-        z += self.head_bias.astype(x.dtype)
+        weight, bias = self._heads[x.dtype]
+        z: Array = x @ weight  # (n, C)
+        z += bias
         return z
 
 
-class Softmax:
+class Softmax(_Computed):
     """Probabilities computed from logits when they are read."""
 
     def __init__(self, logits: Rows) -> None:
-        self.logits = logits
+        self.logits = self.source = logits
         self.shape = logits.shape
-        self.dtype = np.dtype(np.float32)
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: slice | IndexArray) -> Array:
-        return self.read(key, np.float32)
-
-    def read(self, key: slice | IndexArray, dtype: DTypeLike) -> Array:
-        """Compute the probabilities of some rows, in the arithmetic of `dtype`."""
-        return softmax_in_place(np.array(read_rows(self.logits, key, dtype)))
+    def finish(self, block: Array) -> Array:
+        """Compute (n, C) probabilities of (n, C) logits."""
+        z = _finish(self.source, block)
+        return softmax_in_place(z.copy() if z is block else z)
 
 
 def softmax_in_place(z: Array) -> Array:
@@ -125,31 +158,22 @@ def softmax_in_place(z: Array) -> Array:
     return z
 
 
-class LogProbs:
+class LogProbs(_Computed):
     """Logits recovered from probabilities: log p, which differs from them by one constant a row."""
 
     def __init__(self, probs: Rows) -> None:
-        self.probs = probs
+        self.probs = self.source = probs
         self.shape = probs.shape
-        self.dtype = np.dtype(np.float32)
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: slice | IndexArray) -> Array:
-        return self.read(key, np.float32)
-
-    def read(self, key: slice | IndexArray, dtype: DTypeLike) -> Array:
-        """Compute log probabilities of some rows; 0 counts as 1e-30."""
-        out: Array = np.log(np.maximum(read_rows(self.probs, key, dtype), 1e-30))
-        return out
+    def finish(self, block: Array) -> Array:
+        """Compute (n, C) log probabilities; 0 counts as 1e-30."""
+        p = _finish(self.source, block)
+        return np.asarray(np.log(np.maximum(p, p.dtype.type(1e-30))))
 
 
-def read_rows(rows: Rows, key: slice | IndexArray, dtype: DTypeLike = np.float32) -> Array:
+def read_rows(rows: Rows, key: Key, dtype: DTypeLike = np.float32) -> Array:
     """Read some rows as a C-contiguous array of `dtype` (a copy unless it already is one)."""
-    reader = getattr(rows, "read", None)
-    block = reader(key, dtype) if reader is not None else rows[key]
-    return np.ascontiguousarray(block, dtype=dtype)
+    return _finish(rows, _fetch(rows, key, np.dtype(dtype), None))
 
 
 def load_rows(rows: Rows, indices: IndexArray | None = None, dtype: DTypeLike = np.float32) -> Array:
@@ -162,17 +186,25 @@ def load_rows(rows: Rows, indices: IndexArray | None = None, dtype: DTypeLike = 
     return read_rows(rows, slice(0, len(rows)) if indices is None else as_key(indices), dtype)
 
 
-def as_key(indices: IndexArray) -> slice | IndexArray:
+def as_key(indices: IndexArray) -> Key:
     """Turn sorted consecutive indices into a slice, which reads much faster."""
     if len(indices) and indices[-1] - indices[0] == len(indices) - 1 and np.all(np.diff(indices) == 1):
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices
 
 
-def block_rows_for(rows: Rows, block_bytes: int = BLOCK_BYTES) -> int:
-    """Choose the rows of a block from a byte budget for its float32 copy; at least 256."""
-    width = max(1, int(np.prod(rows.shape[1:])))
-    return int(np.clip(block_bytes // (4 * width), 256, 65536))
+def block_rows_for(rows: Rows, block_bytes: int | None = None) -> int:
+    """Choose the rows of a block from a byte budget (default BLOCK_BYTES) for its float32 copy.
+
+    Rows computed from others count the width of both.
+    """
+    width = 0
+    node: Any = rows
+    while node is not None:
+        width = max(width, int(np.prod(node.shape[1:])))
+        node = node.source if isinstance(node, _Computed) else None
+    budget = BLOCK_BYTES if block_bytes is None else block_bytes
+    return int(np.clip(budget // (4 * max(1, width)), MIN_BLOCK_ROWS, 65536))
 
 
 def iter_blocks(
@@ -184,14 +216,123 @@ def iter_blocks(
 ) -> Iterator[tuple[int, Array]]:
     """Stream (position of the first row, block) over the given rows, in order.
 
-    Positions count within `indices` (default: all rows). The last block may be shorter.
+    Positions count within `indices` (default: all rows). The last block may be shorter. A block may
+    be a view of the stored array: do not write into it.
     """
     n = len(rows) if indices is None else len(indices)
     step = block_rows or block_rows_for(rows)
-    for start in range(0, n, step):
+    starts = range(0, n, step)
+    keys: list[Key] = []
+    for start in starts:
         stop = min(start + step, n)
-        key = slice(start, stop) if indices is None else as_key(indices[start:stop])
-        yield start, read_rows(rows, key, dtype)
+        keys.append(slice(start, stop) if indices is None else as_key(indices[start:stop]))
+    for start, blocks in zip(starts, iter_keys({"rows": rows}, keys, dtype), strict=True):
+        yield start, blocks["rows"]
+
+
+def iter_keys(
+    rows: Mapping[str, Rows], keys: Sequence[Key], dtype: DTypeLike = np.float32
+) -> Iterator[dict[str, Array]]:
+    """Stream one block of every array for each key, reading one key ahead in a second thread.
+
+    A block may be a view of the stored array: do not write into it.
+    """
+    kind = np.dtype(dtype)
+    stores = {name: _Store() for name in rows}
+
+    def fetch(key: Key) -> dict[str, Array]:
+        return {name: _fetch(value, key, kind, stores[name]) for name, value in rows.items()}
+
+    def finish(blocks: dict[str, Array]) -> dict[str, Array]:
+        return {name: _finish(rows[name], block) for name, block in blocks.items()}
+
+    for value in rows.values():
+        _advise(value, "MADV_SEQUENTIAL")
+    if not _worth_a_thread(rows, keys, kind):
+        for key in keys:
+            yield finish(fetch(key))
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="poolwise-read") as reader:
+        ahead = reader.submit(fetch, keys[0])
+        for key in keys[1:]:
+            blocks = ahead.result()
+            ahead = reader.submit(fetch, key)
+            yield finish(blocks)
+        yield finish(ahead.result())
+
+
+class _Store:
+    """Hands out one array again and again, but never while somebody still holds it or a view of it."""
+
+    def __init__(self) -> None:
+        self._arrays: list[Array] = []
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        size = int(np.prod(shape))
+        for array in self._arrays:
+            # Held by the list, by `array`, and by the argument of getrefcount: nobody else has it.
+            if sys.getrefcount(array) == 3 and len(array) >= size and array.dtype == dtype:
+                return array[:size].reshape(shape)
+        fresh = np.empty(size, dtype=dtype)
+        self._arrays = [a for a in self._arrays if len(a) >= size][-3:]
+        self._arrays.append(fresh)
+        return fresh.reshape(shape)
+
+
+def _fetch(rows: Rows, key: Key, dtype: np.dtype[Any], store: _Store | None) -> Array:
+    """Read stored rows as contiguous `dtype`; for computed rows, the stored rows they come from."""
+    if isinstance(rows, _Computed):
+        return _fetch(rows.source, key, dtype, store)
+    reader: Callable[..., Array] | None = getattr(rows, "read", None)
+    if reader is not None:
+        block = reader(key, dtype)
+    else:
+        block = rows[key] if isinstance(key, slice) else _gather(rows, key)
+    if block.dtype == dtype:
+        return np.asarray(np.ascontiguousarray(block))
+    out = np.empty(block.shape, dtype=dtype) if store is None else store.take(block.shape, dtype)
+    backend.convert(np.asarray(block), out)
+    return out
+
+
+def _finish(rows: Rows, block: Array) -> Array:
+    return rows.finish(block) if isinstance(rows, _Computed) else block
+
+
+def _gather(rows: Rows, key: IndexArray) -> Array:
+    """Read rows by index; from a file in the order of the file."""
+    if not isinstance(rows, np.memmap) or len(key) < 2 or bool(np.all(key[1:] >= key[:-1])):
+        return np.asarray(rows[key])
+    order = np.argsort(key, kind="stable")
+    sorted_rows = rows[key[order]]
+    out = np.empty_like(sorted_rows)
+    out[order] = sorted_rows
+    return out
+
+
+def _worth_a_thread(rows: Mapping[str, Rows], keys: Sequence[Key], dtype: np.dtype[Any]) -> bool:
+    """Whether reading ahead saves time: there is much to read, and reading is more than taking a view."""
+    if len(keys) < 3:
+        return False
+    n = sum(key.stop - key.start if isinstance(key, slice) else len(key) for key in keys)
+    for value in rows.values():
+        base: Any = value
+        while isinstance(base, _Computed):
+            base = base.source
+        plain = type(base) is np.ndarray and base.dtype == dtype and isinstance(keys[0], slice)
+        if not plain and n * int(np.prod(base.shape[1:])) * base.dtype.itemsize > PREFETCH_BYTES:
+            return True
+    return False
+
+
+def _advise(rows: Any, advice: str) -> None:
+    """Tell the operating system how a memory map will be read, where it can be told."""
+    while isinstance(rows, _Computed):
+        rows = rows.source
+    for part in rows.parts if isinstance(rows, ShardedRows) else [rows]:
+        mapping = getattr(part, "_mmap", None)
+        if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
+            mapping.madvise(getattr(mmap, advice))
 
 
 def as_rows(value: Any, name: str) -> Rows:
@@ -221,5 +362,5 @@ def as_rows(value: Any, name: str) -> Rows:
                 f"{name} holds values that are not numbers ({error}). Pass a numeric array; encode text columns first."
             ) from error
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise InputError(f"{name} has dtype {array.dtype}; expected numbers.")
+        raise InputError(f"{name} has dtype {array.dtype}; expected numbers. Pass a numeric array.")
     return array

@@ -1,46 +1,367 @@
-"""Choosing rows by score: the top B, streamed, with ties settled the same way everywhere."""
+"""Choosing rows by score: the top B, streamed, with ties settled the same way everywhere.
+
+A pass over the pool scores rows in float32. Rounding there may differ with the size of a block or the
+number of threads, so rows near the cut are kept and scored again in float64, and that decides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from poolwise.kernels.blocks import as_key, block_rows_for, read_rows
-from poolwise.types import FloatArray, IndexArray, Rows
+from poolwise.errors import InputError
+from poolwise.kernels.blocks import Key, as_key, block_rows_for, iter_keys
+from poolwise.progress import task
+from poolwise.types import Array, FloatArray, IndexArray, Rows
+
+TIE = 1e-12
+"""Scores closer than this, relative to the largest, are equal: below it lies the rounding of float64."""
+
+DENSE = 0.75
+"""Where more than this share of a range of rows is wanted, the whole range is read: slices read faster."""
+
+SAMPLE = 64
+"""Rows scored in both precisions before a pass, to learn how exact float32 is on this data."""
+
+FloatScore = Callable[..., FloatArray]
 
 
-def stream_scores(score: Callable[..., FloatArray], rows: Mapping[str, Rows], indices: IndexArray) -> FloatArray:
+def stream_scores(
+    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, dtype: DTypeLike = np.float64
+) -> FloatArray:
     """Score rows by blocks: `score` gets one (n, ...) block of each array by keyword and returns (n,).
 
     Returns
     -------
     (len(indices),) float64, in the order of `indices`.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN; the row is named.
     """
-    n = len(indices)
-    step = min((block_rows_for(value) for value in rows.values()), default=max(n, 1))
-    scores = np.empty(n, dtype=np.float64)
-    for start in range(0, n, step):
-        key = as_key(indices[start : start + step])
-        scores[start : start + step] = score(**{name: read_rows(value, key) for name, value in rows.items()})
+    scores = np.empty(len(indices), dtype=np.float64)
+    for start, _, values in _scored(score, rows, indices, dtype):
+        scores[start : start + len(values)] = values
     return scores
 
 
 def stream_top(
-    score: Callable[..., FloatArray], rows: Mapping[str, Rows], indices: IndexArray, count: int
+    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, count: int
 ) -> tuple[IndexArray, FloatArray]:
     """Keep the `count` rows with the highest scores; better score first, then lower pool index.
+
+    Parameters
+    ----------
+    score : gets one (n, ...) float32 or float64 block of each array by keyword and returns (n,) scores
+    rows : arrays to stream
+    indices : (n,) int64 pool indices, sorted
+    count : 1 <= count <= n
 
     Returns
     -------
     (count,) int64 pool indices and (count,) float64 scores, best first.
+
+    Raises
+    ------
+    InputError
+        If a score is NaN; the row is named.
+
+    Notes
+    -----
+    One pass in float32 and O(count) rows again in float64; memory one block and O(count).
     """
-    scores = stream_scores(score, rows, indices)
-    order = best_first(scores, indices, count)
-    return indices[order], scores[order]
+
+    def exact(chosen: IndexArray, slots: IndexArray) -> NDArray[np.float64]:
+        ordered, back = np.unique(chosen, return_inverse=True)
+        return np.asarray(-stream_scores(score, rows, ordered)[back], dtype=np.float64)
+
+    if 2 * count >= len(indices):
+        scores = stream_scores(score, rows, indices)
+        order = best_first(scores, indices, count)
+        return indices[order], scores[order]
+
+    def offer_all(lists: Shortlists) -> None:
+        with task("scoring", len(indices)) as work:
+            for _, pool, values in _scored(score, rows, indices, np.float32):
+                lists.offer(pool, -values[:, None])
+                work.advance(len(pool))
+
+    sample = indices[:: len(indices) // SAMPLE + 1]
+    rough = stream_scores(score, rows, sample, np.float32)
+    slack = sampled_tolerance(rough[:, None], stream_scores(score, rows, sample)[:, None])
+    lists = fill(offer_all, np.array([count]), exact, slack)
+    found, values = lists.of(0)
+    return found, -values
 
 
 def best_first(scores: FloatArray, indices: IndexArray, count: int) -> IndexArray:
-    """Positions of the `count` highest scores; better score first, then lower pool index."""
-    order: IndexArray = np.lexsort((indices, -scores))[:count]
-    return order
+    """Positions of the `count` highest scores; better score first, then lower pool index.
+
+    Scores that differ by rounding only (`TIE`) count as equal.
+    """
+    order = np.lexsort((indices, -scores))
+    group = tie_groups(-scores[order])
+    settled: IndexArray = order[np.lexsort((indices[order], group))]
+    return settled[:count]
+
+
+def tie_groups(ascending: FloatArray) -> IndexArray:
+    """Number the groups of equal values in sorted values: neighbours closer than TIE share one."""
+    finite = np.abs(ascending[np.isfinite(ascending)])
+    slack = TIE * finite.max(initial=0)
+    with np.errstate(invalid="ignore"):
+        apart = ~((ascending[1:] - ascending[:-1] <= slack) | (ascending[1:] == ascending[:-1]))
+    return np.concatenate([[0], np.cumsum(apart)]).astype(np.int64) if len(ascending) else np.empty(0, dtype=np.int64)
+
+
+class Shortlists:
+    """The `depth` rows with the smallest values of each of S slots, exactly, in O(sum of depths) memory.
+
+    Rows are offered with float32 values; whatever could still belong to a list is kept, and `exact` computes the
+    float64 values that decide. After `close`, `of(slot)` is the list: smaller value first, then lower pool index.
+
+    Parameters
+    ----------
+    depths : (S,) int64 >= 0
+    tolerance : (S,) float, largest error expected in the offered values
+    exact : called with (n,) pool indices and (n,) slots; returns (n,) float64 values
+    """
+
+    def __init__(
+        self,
+        depths: IndexArray,
+        tolerance: FloatArray,
+        exact: Callable[[IndexArray, IndexArray], NDArray[np.float64]],
+    ) -> None:
+        self.depths = depths
+        self.tolerance = tolerance
+        self.error = np.zeros(len(depths))
+        self.dropped = np.zeros(len(depths), dtype=bool)
+        self._exact = exact
+        self._limit = np.where(depths > 0, np.inf, -np.inf)  # values above it cannot enter a list
+        self._pending: list[tuple[IndexArray, IndexArray, NDArray[np.float64]]] = []
+        self._n_pending = 0
+        self._slot = np.empty(0, dtype=np.int64)
+        self._index = np.empty(0, dtype=np.int64)
+        self._value = np.empty(0, dtype=np.float64)
+        self._sharp = np.empty(0, dtype=bool)
+        self._room = int(2 * depths.sum()) + 4096
+
+    def offer(self, indices: IndexArray, values: FloatArray) -> None:
+        """Offer (n,) pool indices with their (n, S) values; +inf is a value like others."""
+        if len(indices) == 0:
+            return
+        limit = self._limit
+        if np.isposinf(limit).any() and len(indices) > self.depths.max():
+            limit = np.minimum(limit, self._limit_within(values))
+        inside = values <= limit.astype(values.dtype)
+        if not inside.all():
+            self.dropped |= ~inside.all(axis=0)
+        position, slot = np.nonzero(inside)
+        if not len(position):
+            return
+        self._pending.append((slot, indices[position], values[position, slot].astype(np.float64)))
+        self._n_pending += len(position)
+        if self._n_pending > self._room:
+            self._compact()
+
+    def close(self) -> None:
+        """Settle all lists in float64."""
+        self._compact()
+        self._sharpen(np.ones(len(self.depths), dtype=bool))
+        order = self._order()
+        rank = self._rank(self._slot[order])
+        order = order[rank < self.depths[self._slot[order]]]
+        self.dropped[np.unique(self._slot[np.setdiff1d(np.arange(len(self._slot)), order)])] = True
+        self._take(order)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether no float32 value was further from its float64 value than half the tolerance."""
+        return bool(np.all(2 * self.error <= self.tolerance))
+
+    def of(self, slot: int) -> tuple[IndexArray, NDArray[np.float64]]:
+        """Pool indices and values of one list, best first."""
+        start, stop = np.searchsorted(self._slot, [slot, slot + 1])
+        return self._index[start:stop], self._value[start:stop]
+
+    def _limit_within(self, values: FloatArray) -> NDArray[np.float64]:
+        """Upper bound on what enters a list, from one block alone."""
+        limit = np.full(len(self.depths), np.inf)
+        columns = np.ascontiguousarray(values.T)  # (S, n)
+        for depth in np.unique(self.depths[self.depths > 0]):
+            same = np.flatnonzero(self.depths == depth)
+            limit[same] = np.partition(columns[same], depth - 1, axis=1)[:, depth - 1]
+        return self._widened(limit + 2 * self.tolerance)
+
+    @staticmethod
+    def _widened(limit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Leave room for the rounding of a comparison in float32."""
+        return limit + 1e-6 * np.abs(np.where(np.isfinite(limit), limit, 0))
+
+    def _compact(self) -> None:
+        """Merge what is pending, and drop what cannot belong to a list any more."""
+        if self._pending:
+            slots, indices, values = zip(*self._pending, strict=True)
+            self._slot = np.concatenate([self._slot, *slots])
+            self._index = np.concatenate([self._index, *indices])
+            self._value = np.concatenate([self._value, *values])
+            self._sharp = np.concatenate([self._sharp, np.zeros(self._n_pending, dtype=bool)])
+            self._pending, self._n_pending = [], 0
+        self._prune()
+        counts = np.bincount(self._slot, minlength=len(self.depths))
+        crowded = counts > 4 * self.depths + 64
+        if crowded.any():
+            self._sharpen(crowded)
+            self._prune()
+
+    def _prune(self) -> None:
+        """Keep rows whose smallest possible value is within the depth-th largest possible one of their slot."""
+        doubt = np.where(self._sharp, 0.0, self.tolerance[self._slot])
+        worst = self._value + doubt
+        order = np.lexsort((worst, self._slot))
+        rank = self._rank(self._slot[order])
+        at_depth = order[rank == self.depths[self._slot[order]] - 1]
+        cut = np.full(len(self.depths), np.inf)
+        cut[self._slot[at_depth]] = worst[at_depth]
+        finite = np.abs(self._value[np.isfinite(self._value)])
+        cut += 4 * TIE * finite.max(initial=0)
+        keep = self._value - doubt <= cut[self._slot]
+        keep &= self._beats_ties(keep)
+        self.dropped[self._slot[~keep]] = True
+        self._limit = np.where(self.depths > 0, self._widened(cut + self.tolerance), -np.inf)
+        self._take(np.flatnonzero(keep))
+
+    def _beats_ties(self, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Drop exact values beyond the depth of their slot: many equal rows must not pile up."""
+        good = np.ones(len(keep), dtype=bool)
+        where = np.flatnonzero(self._sharp & keep)
+        if len(where):
+            order = where[np.lexsort((self._index[where], self._groups(where), self._slot[where]))]
+            good[order[self._rank(self._slot[order]) >= self.depths[self._slot[order]]]] = False
+        return good
+
+    def _sharpen(self, slots: NDArray[np.bool_]) -> None:
+        """Replace the float32 values of some slots by exact ones, and note how far off they were."""
+        todo = np.flatnonzero(slots[self._slot] & ~self._sharp)
+        if not len(todo):
+            return
+        values = self._exact(self._index[todo], self._slot[todo])
+        with np.errstate(invalid="ignore"):
+            off = np.abs(values - self._value[todo])
+        np.maximum.at(self.error, self._slot[todo], np.where(values == self._value[todo], 0.0, off))
+        self._value[todo] = values
+        self._sharp[todo] = True
+
+    def _groups(self, where: IndexArray) -> IndexArray:
+        """Tie groups of exact values, numbered in the order of the values within each slot."""
+        order = np.lexsort((self._value[where], self._slot[where]))
+        groups = np.empty(len(where), dtype=np.int64)
+        slot = self._slot[where][order]
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(slot)) + 1, [len(where)]])
+        for start, stop in pairwise(edges):
+            groups[order[start:stop]] = tie_groups(self._value[where][order[start:stop]])
+        return groups
+
+    def _order(self) -> IndexArray:
+        everything = np.arange(len(self._slot))
+        return np.lexsort((self._index, self._groups(everything), self._slot))
+
+    @staticmethod
+    def _rank(sorted_slots: IndexArray) -> IndexArray:
+        """Rank of each row within its run of equal slots."""
+        position = np.arange(len(sorted_slots))
+        first = np.concatenate([[True], sorted_slots[1:] != sorted_slots[:-1]]) if len(position) else position == 0
+        return position - np.maximum.accumulate(np.where(first, position, 0))
+
+    def _take(self, rows: IndexArray) -> None:
+        self._slot, self._index = self._slot[rows], self._index[rows]
+        self._value, self._sharp = self._value[rows], self._sharp[rows]
+
+
+def fill(
+    offer_all: Callable[[Shortlists], None],
+    depths: IndexArray,
+    exact: Callable[[IndexArray, IndexArray], NDArray[np.float64]],
+    tolerance: FloatArray,
+) -> Shortlists:
+    """Fill short lists by one pass, or by another if float32 turned out less accurate than expected.
+
+    Parameters
+    ----------
+    offer_all : offers every row of the pool to the lists it is given
+    depths : (S,) int64, length of each list
+    exact : (n,) pool indices, (n,) slots -> (n,) float64 values
+    tolerance : (S,) float, error expected in the offered values, from `sampled_tolerance`
+    """
+    slack = tolerance
+    while True:
+        lists = Shortlists(depths, slack, exact)
+        offer_all(lists)
+        lists.close()
+        if lists.trusted:
+            return lists
+        slack = np.maximum(slack, 4 * lists.error)
+
+
+def sampled_tolerance(rough: FloatArray, exact: FloatArray) -> NDArray[np.float64]:
+    """Estimate, from a sample, how far float32 values may be off: 16 times the worst error seen.
+
+    Parameters
+    ----------
+    rough, exact : (n, S) values of the same rows in float32 and in float64 arithmetic
+
+    Returns
+    -------
+    (S,) float64, at least 2e-6 of the largest value of each column.
+    """
+    finite = np.isfinite(exact)
+    with np.errstate(invalid="ignore"):
+        error = np.where(finite, np.abs(rough - exact), 0).max(axis=0)
+    scale = np.where(finite, np.abs(exact), 0).max(axis=0)
+    return np.asarray(np.maximum(16 * error, 2e-6 * scale))
+
+
+def row_blocks(
+    rows: Mapping[str, Rows], indices: IndexArray, dtype: DTypeLike, *, block_rows: int | None = None
+) -> Iterator[tuple[int, IndexArray, dict[str, Array], Key]]:
+    """Stream blocks of several arrays at the same rows.
+
+    Yields
+    ------
+    start : position in `indices` of the first row
+    pool : (n,) pool indices
+    blocks : name -> (m, ...) rows, m >= n; a few rows more than asked for where reading a whole range is faster
+    local : where in the blocks the n rows are
+    """
+    step = block_rows or min((block_rows_for(value) for value in rows.values()), default=max(len(indices), 1))
+    parts = [(start, indices[start : start + step]) for start in range(0, len(indices), step)]
+    keys = [_range_of(pool) for _, pool in parts]
+    for (start, pool), key, blocks in zip(parts, keys, iter_keys(rows, keys, dtype), strict=True):
+        whole = isinstance(key, slice) and key.stop - key.start > len(pool)
+        yield start, pool, blocks, pool - key.start if whole and isinstance(key, slice) else slice(None)
+
+
+def _range_of(pool: IndexArray) -> Key:
+    low, high = int(pool[0]), int(pool[-1]) + 1
+    if len(pool) >= DENSE * (high - low) and np.all(pool[1:] > pool[:-1]):
+        return slice(low, high)
+    return as_key(pool)
+
+
+def _scored(
+    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, dtype: DTypeLike
+) -> Iterator[tuple[int, IndexArray, FloatArray]]:
+    for start, pool, blocks, local in row_blocks(rows, indices, dtype):
+        values = np.asarray(score(**blocks))[local]
+        if np.isnan(values).any():
+            row = pool[np.flatnonzero(np.isnan(values))[0]]
+            raise InputError(
+                f"the score of row {row} is NaN; every score must be a number. Look at row {row} of "
+                f"{', '.join(rows) or 'the arrays'}, and repair or drop that item."
+            )
+        yield start, pool, values

@@ -6,8 +6,7 @@ IDA 2001.
 
 from __future__ import annotations
 
-import numpy as np
-
+from poolwise.kernels import scores
 from poolwise.registry import acquisition
 from poolwise.types import FloatArray
 
@@ -17,17 +16,21 @@ from poolwise.types import FloatArray
     family="uncertainty",
     paper="Scheffer et al., IDA 2001",
     use_when="Many labels per class and a head that is already good.",
+    from_logits=scores.margin_of_logits,
 )
 def margin(probs: FloatArray) -> FloatArray:
     """Score rows by one minus the gap between the top two probabilities.
 
     Parameters
     ----------
-    probs : (n, C) float, rows sum to 1, C >= 2
+    probs : (n, C) float, rows sum to 1
 
     Returns
     -------
     (n,) float in [0, 1]; higher means query sooner.
+
+    Notes
+    -----
+    Time O(n C).
     """
-    top_two = np.partition(probs, -2, axis=1)[:, -2:]  # (n, 2), ascending
-    return 1.0 - (top_two[:, 1] - top_two[:, 0])  # (n,)
+    return scores.margin(probs)

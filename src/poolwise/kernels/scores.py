@@ -1,0 +1,184 @@
+"""Scores of rows of class scores: margin, entropy, least confidence, and distances to decision boundaries.
+
+Every function takes one (n, C) block, works on it in pieces that stay in the processor's cache, and
+answers in the block's own precision (float32 or float64). Higher uncertainty means query sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.types import Array, FloatArray, IndexArray
+
+PIECE_BYTES = 2**18
+"""Size of the pieces in which a block is worked on."""
+
+SMALLEST_PROB = 1e-30
+"""Probabilities below it count as it before a logarithm."""
+
+
+def by_pieces(function: Callable[[FloatArray], FloatArray], block: FloatArray) -> FloatArray:
+    """Apply a row-wise function to (n, C) rows piece by piece; returns (n,) in the block's dtype."""
+    out = np.empty(len(block), dtype=block.dtype)
+    step = max(1, PIECE_BYTES // max(1, block[:1].nbytes))
+    for start in range(0, len(block), step):
+        out[start : start + step] = function(block[start : start + step])
+    return out
+
+
+def top_two(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """Find the largest value of each row, its column (the first of equals), and the second largest value.
+
+    With one column the second largest value is -inf.
+    """
+    row = np.arange(len(block))
+    column = block.argmax(axis=1)
+    rest = block.copy()
+    rest[row, column] = -np.inf
+    return column, block[row, column], rest.max(axis=1)
+
+
+def margin(probs: FloatArray) -> FloatArray:
+    """Return 1 - (largest - second largest probability), (n,) in [0, 1]."""
+
+    def piece(p: FloatArray) -> FloatArray:
+        _, first, second = top_two(p)
+        return np.asarray(1 - first + np.maximum(second, 0))
+
+    return by_pieces(piece, probs)
+
+
+def margin_of_logits(logits: FloatArray) -> FloatArray:
+    """Return `margin` of softmax(logits) without building the probabilities."""
+
+    def piece(z: FloatArray) -> FloatArray:
+        _, first, second = top_two(z)
+        total = _exp_sum(z - first[:, None])
+        return 1 - (1 - np.exp(second - first)) / total
+
+    return by_pieces(piece, logits)
+
+
+def least_confidence(probs: FloatArray) -> FloatArray:
+    """Return 1 - largest probability, (n,) in [0, 1 - 1/C]."""
+    return np.asarray(1 - probs.max(axis=1))
+
+
+def least_confidence_of_logits(logits: FloatArray) -> FloatArray:
+    """Return `least_confidence` of softmax(logits) without building the probabilities."""
+
+    def piece(z: FloatArray) -> FloatArray:
+        total = _exp_sum(z - z.max(axis=1, keepdims=True))
+        return (total - 1) / total
+
+    return by_pieces(piece, logits)
+
+
+def entropy(probs: FloatArray) -> FloatArray:
+    """Return the entropy in nats, (n,) in [0, log C]; probabilities count as 1e-30 at least."""
+
+    def piece(p: FloatArray) -> FloatArray:
+        logs = np.maximum(p, p.dtype.type(SMALLEST_PROB))
+        np.log(logs, out=logs)
+        logs *= p
+        return -_row_sum(logs)
+
+    return by_pieces(piece, probs)
+
+
+def entropy_of_logits(logits: FloatArray) -> FloatArray:
+    """Return `entropy` of softmax(logits) in one max-shifted pass: log Z - sum p z."""
+
+    def piece(z: FloatArray) -> FloatArray:
+        shifted = z - z.max(axis=1, keepdims=True)  # (n, C), <= 0
+        weights = np.exp(shifted)
+        total = _row_sum(weights)
+        shifted *= weights
+        return np.log(total) - _row_sum(shifted) / total
+
+    return by_pieces(piece, logits)
+
+
+def _row_sum(block: FloatArray) -> FloatArray:
+    return np.asarray(block @ np.ones(block.shape[1], dtype=block.dtype))
+
+
+def _exp_sum(shifted: FloatArray) -> FloatArray:
+    np.exp(shifted, out=shifted)
+    return _row_sum(shifted)
+
+
+class Boundaries:
+    """Distances in embedding space to the hyperplanes between the classes of a linear head.
+
+    Source: Emam et al., "Active Learning at the ImageNet Scale", arXiv:2111.12880.
+
+    Parameters
+    ----------
+    head_weight : (C, D) float
+
+    Notes
+    -----
+    Time O(C^2 D), memory one (C, C) table in float64 and one in float32. Two classes with equal weights have no
+    boundary: their distance is infinite, and `equal_pairs` counts them.
+    """
+
+    def __init__(self, head_weight: Array) -> None:
+        weight = np.asarray(head_weight, dtype=np.float64)
+        gaps = _row_gaps(weight)  # (C, C)
+        equal = gaps == 0
+        self.n_classes = len(weight)
+        self.equal_pairs = int(equal.sum() - len(weight)) // 2
+        self._equal = equal if self.equal_pairs else None
+        self.inverse: NDArray[np.float64] = np.where(equal, 0.0, 1.0 / np.where(equal, 1.0, gaps))
+        self._tables: dict[Any, FloatArray] = {
+            np.dtype(np.float64): self.inverse,
+            np.dtype(np.float32): self.inverse.astype(np.float32),
+        }
+
+    def distances(self, logits: FloatArray) -> tuple[FloatArray, IndexArray, IndexArray]:
+        """Measure how far each row is from each class.
+
+        Returns
+        -------
+        distances : (n, C). In the column of another class: distance to the boundary between it and the predicted
+            class. In the column of the predicted class: distance to the nearest boundary.
+        predicted : (n,) the class with the largest logit, the first of equals
+        rival : (n,) the class behind the nearest boundary
+        """
+        row = np.arange(len(logits))
+        predicted = logits.argmax(axis=1)
+        out = np.take(self._tables[logits.dtype], predicted, axis=0)  # (n, C)
+        out *= logits[row, predicted][:, None] - logits
+        if self._equal is not None:
+            out[self._equal[predicted]] = np.inf
+        out[row, predicted] = np.inf
+        rival = out.argmin(axis=1)
+        out[row, predicted] = out[row, rival]
+        return out, predicted, rival
+
+    def nearest(self, logits: FloatArray) -> FloatArray:
+        """Return the distance of each row to the nearest boundary, (n,) >= 0."""
+
+        def piece(z: FloatArray) -> FloatArray:
+            distances, predicted, _ = self.distances(z)
+            return np.asarray(distances[np.arange(len(z)), predicted])
+
+        return by_pieces(piece, logits)
+
+
+def _row_gaps(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Euclidean distances between all rows; where the short formula loses digits, from the differences."""
+    gram = weight @ weight.T
+    norms = np.diag(gram)
+    sums = norms[:, None] + norms[None, :]
+    squares = sums - 2 * gram
+    near = squares <= 1e-6 * sums
+    for j in np.flatnonzero(near.any(axis=1)):
+        columns = np.flatnonzero(near[j])
+        squares[j, columns] = ((weight[columns] - weight[j]) ** 2).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))

@@ -1,0 +1,231 @@
+"""BASE: for each class in turn, query the items closest to its boundary.
+
+Source: Emam, Chu, Chiang, Czaja, Leapman, Goldblum & Goldstein, "Active Learning at the ImageNet Scale",
+arXiv:2111.12880 (balanced selection, "BASE"; class order and distances as in its public code).
+Differs from the paper: the distance of an item to another class is the distance to the hyperplane between
+it and the predicted class, as in the code; it is a lower bound of the distance to the other class's cell.
+The selection is streamed from bounded lists per class and equals the full computation. The options `order`
+and `quota` are additions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.errors import ArrayMissingError, ShapeError
+from poolwise.kernels.blocks import iter_blocks, load_rows
+from poolwise.kernels.quotas import equal_quotas, proportional_quotas, water_fill
+from poolwise.kernels.sampling import Shortlists, fill, row_blocks, sampled_tolerance
+from poolwise.kernels.scores import Boundaries
+from poolwise.progress import task
+from poolwise.registry import strategy
+from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
+
+DEPTH = 4
+"""List length in quotas. The reference needs 2 on average (C = 50, b = 275); an exhausted list costs one more pass."""
+
+LOGIT_DOUBT = 1e-5
+"""Logits closer than this, relative to the largest, are compared in float64."""
+
+
+@strategy(
+    "base",
+    family="balance",
+    paper="arXiv:2111.12880",
+    cost="one pass",
+    use_when="Many classes, a linear head on good embeddings, and a wish for balanced batches.",
+)
+def base(
+    logits: Rows,
+    head_weight: Array,
+    labeled: IndexArray,
+    unlabeled: IndexArray,
+    labels: Array | None = None,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    order: Literal["ascending", "rotate", "draft"] = "ascending",
+    quota: Literal["equal", "expected"] = "equal",
+) -> Picks:
+    """Give every class a quota, and let each take the items closest to its boundary.
+
+    Parameters
+    ----------
+    logits : (N, C) float, logits of the linear head
+    head_weight : (C, D) float
+    labeled, unlabeled : (L,), (U,) int64 pool indices, sorted
+    labels : (N,) int64, -1 where unlabeled; only for quota="expected"
+    batch_size : B, 1 <= B <= U
+    rng : draws the first class for order="rotate"
+    order : "ascending": class 0 takes all its items first, as in the paper's code; "rotate": the same from a random
+        class on; "draft": classes take one item each in turn, so that no class has the first choice of everything
+    quota : "equal": B / C each; "expected": more for classes that have fewer labels, through the confusion of
+        predicted and true classes on the labeled items
+
+    Returns
+    -------
+    Picks, class by class in the order of choice. Scores are minus the distance; components are `distance`, the
+    `slot` (class whose quota the item fills), the `predicted` class and its nearest `rival`.
+
+    Raises
+    ------
+    ArrayMissingError
+        If quota="expected" and nothing is labeled.
+
+    Notes
+    -----
+    Time O(U C) after the logits; memory one block and O(B + C). Classes with equal weights have no boundary between
+    them: the note `equal_class_pairs` counts such pairs. With B < C only the first B classes in order get an item.
+    """
+    boundaries = Boundaries(np.asarray(head_weight))
+    n_classes = boundaries.n_classes
+    first = int(rng.integers(n_classes)) if order == "rotate" else 0
+    classes = np.roll(np.arange(n_classes), -first)
+    quotas = np.empty(n_classes, dtype=np.int64)
+    if quota == "expected":
+        quotas[:] = expected_quotas(logits, labels, labeled, batch_size)
+    else:
+        quotas[classes] = equal_quotas(batch_size, n_classes)
+    turns = _turns(classes, quotas, draft=order == "draft")
+    indices, distances, n_passes = _Pass(logits, boundaries).choose(turns, unlabeled)
+    _, predicted, rival = boundaries.distances(load_rows(logits, indices, np.float64))
+    notes = {"passes": n_passes}
+    if boundaries.equal_pairs:
+        notes["equal_class_pairs"] = boundaries.equal_pairs
+    return Picks(
+        indices,
+        -distances,
+        components={"distance": distances, "slot": turns, "predicted": predicted, "rival": rival},
+        notes=notes,
+    )
+
+
+def expected_quotas(logits: Rows, labels: Array | None, labeled: IndexArray, batch_size: int) -> IndexArray:
+    """Share a batch so that the true classes of all labeled items are expected to become as equal as possible.
+
+    An item taken for class c is expected to be of class t with the probability that a labeled item predicted as c
+    is of class t. With P that table and w the water-filling shares that level the labels, the quotas x >= 0 bring
+    P' x closest to w (Kullback-Leibler, by multiplicative updates, which keep the sum).
+
+    Parameters
+    ----------
+    logits : (N, C) float
+    labels : (N,) int64, -1 where unlabeled
+    labeled : (L,) int64 pool indices
+    batch_size : B
+
+    Returns
+    -------
+    (C,) int64, sums to B.
+
+    Raises
+    ------
+    ArrayMissingError
+        If nothing is labeled.
+    ShapeError
+        If a label is not one of the C classes.
+    """
+    n_classes = logits.shape[1]
+    if labels is None or not len(labeled):
+        raise ArrayMissingError(
+            "base with quota='expected' needs labels (N,) of some labeled items; got none. "
+            "Supply labels=..., or use quota='equal' in the first round."
+        )
+    true = np.asarray(labels)[labeled]
+    if true.max() >= n_classes:
+        raise ShapeError(f"labels go up to class {true.max()}; logits has {n_classes} classes. They must agree.")
+    table = np.eye(n_classes)  # one imagined correct item a class: classes never predicted stay themselves
+    for start, block in iter_blocks(logits, labeled):
+        np.add.at(table, (block.argmax(axis=1), true[start : start + len(block)]), 1)
+    table /= table.sum(axis=1, keepdims=True)  # (C predicted, C true)
+    counts = np.bincount(true, minlength=n_classes)
+    wanted = water_fill(batch_size, np.full(n_classes, batch_size), counts)
+    shares = np.full(n_classes, batch_size / n_classes)
+    for _ in range(100):
+        shares *= table @ (wanted / np.maximum(shares @ table, 1e-12))
+    return proportional_quotas(batch_size, shares)
+
+
+def _turns(classes: IndexArray, quotas: IndexArray, *, draft: bool) -> IndexArray:
+    """List which class chooses at each turn, (B,)."""
+    turns = np.repeat(classes, quotas[classes])
+    if draft:
+        lap = np.concatenate([np.arange(q) for q in quotas[classes]])
+        turns = turns[np.argsort(lap, kind="stable")]
+    return turns
+
+
+class _Pass:
+    """Finds, in passes over the logits, the unlabeled items closest to each class."""
+
+    def __init__(self, logits: Rows, boundaries: Boundaries) -> None:
+        self.logits = logits
+        self.boundaries = boundaries
+
+    def choose(self, turns: IndexArray, unlabeled: IndexArray) -> tuple[IndexArray, NDArray[np.float64], int]:
+        """Let the classes choose in the order of `turns`; nobody takes an item twice.
+
+        Returns
+        -------
+        (B,) pool indices, (B,) distances, and the number of passes over the pool. A second pass is needed only if
+        earlier classes have taken all of a later class's list.
+        """
+        n_turns, n_classes = len(turns), self.boundaries.n_classes
+        taken: dict[int, float] = {}
+        depth, passes = DEPTH, 0
+        while len(taken) < n_turns:
+            free = unlabeled[~np.isin(unlabeled, np.fromiter(taken, dtype=np.int64, count=len(taken)))]
+            need = np.bincount(turns[len(taken) :], minlength=n_classes)
+            depths = np.where(need > 0, np.minimum(depth * need + 16, len(free)), 0)
+            lists = self._lists(free, depths)
+            queues = [iter(zip(*(a.tolist() for a in lists.of(c)), strict=True)) for c in range(n_classes)]
+            for c in turns[len(taken) :]:
+                pick = next(((i, d) for i, d in queues[c] if i not in taken), None)
+                if pick is None:
+                    break
+                taken[pick[0]] = pick[1]
+            depth, passes = 2 * depth, passes + 1
+        indices = np.fromiter(taken, dtype=np.int64, count=n_turns)
+        return indices, np.fromiter(taken.values(), dtype=np.float64, count=n_turns), passes
+
+    def _lists(self, free: IndexArray, depths: IndexArray) -> Shortlists:
+        sample = free[:: len(free) // 64 + 1]
+        rough = load_rows(self.logits, sample)
+        sure, _, _ = self.boundaries.distances(load_rows(self.logits, sample, np.float64))
+        doubt = LOGIT_DOUBT * float(np.abs(rough).max(initial=0))
+        slack = sampled_tolerance(self._rough(rough, sample, doubt), sure)
+
+        def offer_all(lists: Shortlists) -> None:
+            with task("scoring", len(free)) as work:
+                for _, pool, blocks, local in row_blocks({"logits": self.logits}, free, np.float32):
+                    lists.offer(pool, self._rough(blocks["logits"][local], pool, doubt))
+                    work.advance(len(pool))
+
+        return fill(offer_all, depths, self._exact, slack)
+
+    def _rough(self, logits: FloatArray, pool: IndexArray, doubt: float) -> FloatArray:
+        """Distances in float32; rows whose predicted class is in doubt are computed again in float64."""
+        distances, predicted, _ = self.boundaries.distances(logits)  # (n, C)
+        row = np.arange(len(logits))
+        close = np.flatnonzero(distances[row, predicted] <= 2 * doubt * self.boundaries.inverse.max())
+        gap = logits[close, predicted[close]][:, None] - logits[close]
+        gap[np.arange(len(close)), predicted[close]] = np.inf
+        close = close[gap.min(axis=1) <= 2 * doubt] if logits.shape[1] > 1 else close[:0]
+        if len(close):
+            distances[close] = self.boundaries.distances(load_rows(self.logits, pool[close], np.float64))[0]
+        return distances
+
+    def _exact(self, indices: IndexArray, slots: IndexArray) -> NDArray[np.float64]:
+        """Distances of (item, class) pairs in float64."""
+        items, back = np.unique(indices, return_inverse=True)
+        order = np.argsort(back, kind="stable")
+        values = np.empty(len(indices))
+        for start, block in iter_blocks(self.logits, items, dtype=np.float64):
+            distances, _, _ = self.boundaries.distances(block)
+            low, high = np.searchsorted(back[order], [start, start + len(block)])
+            pairs = order[low:high]
+            values[pairs] = distances[back[pairs] - start, slots[pairs]]
+        return values
