@@ -1,0 +1,22 @@
+"""Parquet: the answers as a typed table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from poolwise.exporters.answers import COLUMNS, answer_rows, write_whole
+from poolwise.registry import exporter
+from poolwise.store.pool import PoolStore
+
+
+@exporter("parquet")
+def parquet(store: PoolStore, path: Path, *, history: bool = False) -> Path:
+    """Write the answers as Parquet; `history` includes those that were corrected later."""
+    import pyarrow
+    import pyarrow.parquet
+
+    text = pyarrow.string()
+    types = {"seconds": pyarrow.float64(), "round": pyarrow.int64()}
+    schema = pyarrow.schema([(name, types.get(name, text)) for name in COLUMNS])
+    table = pyarrow.Table.from_pylist(answer_rows(store, history=history), schema=schema)
+    return write_whole(path, lambda file: pyarrow.parquet.write_table(table, file))
