@@ -3,7 +3,12 @@
 from poolwise.models import (
     backbone,
     pixels,
+    sentence_transformers,
     tfidf,
+    timm,
+    torchvision_compat,
+    transformers,
+    weights,
 )
 from poolwise.models.backbone import Embedder, Fittable, Fitted, default_backbone, open_backbone
 
@@ -15,5 +20,10 @@ __all__ = [
     "default_backbone",
     "open_backbone",
     "pixels",
+    "sentence_transformers",
     "tfidf",
+    "timm",
+    "torchvision_compat",
+    "transformers",
+    "weights",
 ]
