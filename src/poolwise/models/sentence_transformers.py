@@ -66,7 +66,7 @@ def sentence_transformers(
     return SentenceTransformers(
         name=f"sentence-transformers:{model or folder.name}",
         network=network,
-        width=int(network.get_embedding_dimension()),
+        width=_width(network),
         digest=digest_of({"weights": files_digest(folder)}),
     )
 
@@ -92,6 +92,12 @@ class SentenceTransformers:
             list(prepared), batch_size=max(len(prepared), 1), convert_to_numpy=True, show_progress_bar=False
         )
         return np.asarray(vectors, dtype=np.float32)
+
+
+def _width(network: Any) -> int:
+    """Ask for D; the method was renamed in release 5."""
+    ask = getattr(network, "get_embedding_dimension", None) or network.get_sentence_embedding_dimension
+    return int(ask())
 
 
 def _check_modules(folder: Path) -> None:
