@@ -31,6 +31,7 @@ from poolwise.errors import ArrayMissingError, CorruptArrayError, InputError, Po
 from poolwise.kernels.blocks import BLOCK_BYTES, ShardedRows
 from poolwise.progress import task
 from poolwise.store.files import explained, locked, make_directory, write_atomic
+from poolwise.store.formats import open_file, open_parts
 from poolwise.types import Array, Rows, plain
 
 FORMAT = 1
@@ -86,6 +87,41 @@ class ArrayInfo:
         return rows
 
 
+def open_rows(path: str | Path) -> Rows:
+    """Open an array file or a directory of parts, without loading it where the format allows it.
+
+    Parameters
+    ----------
+    path : a .npy, .npz, .safetensors or .parquet file; a directory with a manifest, as `PoolArrays`
+        writes it; or a directory of .npy files, taken in the order of their names. `FILE#NAME` chooses
+        one array of a .npz or .safetensors file, or one column of a Parquet file.
+
+    Returns
+    -------
+    (n, ...) rows. .npy, uncompressed .npz, .safetensors and directories are memory-mapped (bfloat16 is
+    widened block by block); compressed .npz and Parquet are loaded, Parquet as float32 (or its own
+    narrower type, or int64 where all columns are whole numbers).
+
+    Raises
+    ------
+    InputError
+        If the file is of another kind, holds no numbers, or several arrays and none is named.
+    StoreError, CorruptArrayError
+        If it cannot be read, or is damaged.
+    """
+    path, name = Path(path), None
+    if not path.exists() and "#" in path.name:
+        path, name = path.with_name(path.name.rpartition("#")[0]), path.name.rpartition("#")[2]
+    if not path.is_dir():
+        return open_file(path, name)
+    if (path / MANIFEST).is_file():
+        return PoolArrays(path.parent, path).read(path.name)
+    parts = sorted(path.glob("*.npy"))
+    if not parts:
+        raise InputError(f"{str(path)!r} holds no .npy files; expected a directory of parts, or name a file in it.")
+    return open_parts(parts)
+
+
 def array_name(kind: str, digest: str) -> str:
     """Name an array after its kind and the digest of what made it, so that two models never mix."""
     return f"{kind}@{digest[:12]}"
@@ -126,7 +162,7 @@ class PoolArrays:
         ArrayMissingError
             If there is no array of that name.
         """
-        path = self.root / _checked_name(name) / MANIFEST
+        path = self.root / name / MANIFEST
         try:
             with explained(path):
                 text = path.read_text(encoding="utf-8")
@@ -137,7 +173,7 @@ class PoolArrays:
                 f"pool {self.pool.name!r} has no array {name!r}; it has {', '.join(self.names()) or 'none'}. "
                 f"Compute embeddings with `poolwise embed {self.pool}`."
             ) from None
-        return _parse_manifest(text, path)
+        return _parse_manifest(text, path, name)
 
     def read(self, name: str, n_items: int | None = None) -> Rows:
         """Open an array without loading it.
@@ -454,7 +490,7 @@ def _write_manifest(folder: Path, info: ArrayInfo) -> None:
     write_atomic(folder / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False).encode())
 
 
-def _parse_manifest(text: str, path: Path) -> ArrayInfo:
+def _parse_manifest(text: str, path: Path, name: str) -> ArrayInfo:
     try:
         record = json.loads(text)
         if record["format"] > FORMAT:
@@ -463,7 +499,7 @@ def _parse_manifest(text: str, path: Path) -> ArrayInfo:
                 "Upgrade with `pip install -U poolwise`."
             )
         return ArrayInfo(
-            name=record["name"],
+            name=name,
             dtype=record["dtype"],
             row_shape=tuple(record["row_shape"]),
             finite=record["finite"],
