@@ -18,7 +18,7 @@ from poolwise.datasets import (
     tables,
 )
 from poolwise.datasets.content import load_content, load_image, load_text
-from poolwise.datasets.opening import open_source
+from poolwise.datasets.opening import items_to_add, open_source
 from poolwise.datasets.source import Source, content_of
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "image_array",
     "image_folder",
     "image_list",
+    "items_to_add",
     "load_content",
     "load_image",
     "load_text",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from poolwise.datasets.source import content_of
 from poolwise.errors import UnreadableItemError
@@ -23,6 +24,10 @@ from poolwise.types import Array, Item
 
 MAX_PIXELS = 89_478_485
 """Largest image opened, in pixels: a small file can claim a picture that fills the memory."""
+
+
+ROW = re.compile(r"(.*\.(?:npy|parquet|pq))?#([0-9]+)", re.DOTALL)
+"""The uri of an image that is row n of a file: `#n`, or `file#n` if it is not the file of the settings."""
 
 
 def load_image(item: Item, settings: Mapping[str, Any], *, at_least: int | None = None) -> Image.Image:
@@ -77,7 +82,8 @@ def load_content(item: Item, settings: Mapping[str, Any], *, at_least: int | Non
     if content == "text":
         text = load_text(item)
         return text, _hash(text.encode("utf-8", "surrogatepass"))
-    data = _image_row(item, settings) if settings["kind"] == "image_rows" else _file_bytes(item, settings)
+    row = ROW.fullmatch(str(item.uri))
+    data = _image_row(row[1] or settings["file"], int(row[2]), settings) if row else _file_bytes(item, settings)
     if isinstance(data, bytes):
         return decode_image(data, at_least=at_least), _hash(data)
     return Image.fromarray(data).convert("RGB"), _hash(data.tobytes())
@@ -104,6 +110,8 @@ def decode_image(data: bytes, *, at_least: int | None = None) -> Image.Image:
             return _rgb(ImageOps.exif_transpose(image))
     except UnreadableItemError:
         raise
+    except UnidentifiedImageError as error:  # its own message is an address in memory
+        raise UnreadableItemError(f"these {len(data)} bytes are no image format that is known") from error
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         raise UnreadableItemError(f"the image cannot be decoded ({type(error).__name__}: {error})") from error
 
@@ -126,7 +134,7 @@ def _stretched(pixels: Array) -> Image.Image:
 
 
 def _file_bytes(item: Item, settings: Mapping[str, Any]) -> bytes:
-    path = Path(settings["folder"]) / str(item.uri)
+    path = Path(settings.get("folder") or "") / str(item.uri)
     try:
         if not path.is_file():
             raise UnreadableItemError(f"no file at {str(path)!r}")
@@ -135,16 +143,15 @@ def _file_bytes(item: Item, settings: Mapping[str, Any]) -> bytes:
         raise UnreadableItemError(f"cannot read {str(path)!r} ({error.strerror})") from error
 
 
-def _image_row(item: Item, settings: Mapping[str, Any]) -> bytes | Array:
-    """Read one image of a .npy or Parquet file; the uri of the item is `#row`."""
-    path, row = settings["file"], int(str(item.uri).removeprefix("#"))
+def _image_row(path: str, row: int, settings: Mapping[str, Any]) -> bytes | Array:
+    """Read one image of a .npy or Parquet file."""
     try:
         changed = os.stat(path).st_mtime_ns  # noqa: PTH116
-        if str(path).endswith(".npy"):
+        if path.endswith(".npy"):
             return np.asarray(_open_npy(path, changed)[row])
         group, first = _row_group_of(path, changed, row)
         value = _row_group(path, changed, group, settings["image_column"])[row - first].as_py()
-    except (OSError, IndexError, ValueError) as error:
+    except (OSError, IndexError, ValueError, KeyError) as error:
         raise UnreadableItemError(f"cannot read row {row} of {path!r} ({error})") from error
     if isinstance(value, dict):
         value = value.get("bytes")

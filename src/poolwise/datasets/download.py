@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tempfile
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -61,7 +61,7 @@ def fetch(url: str, path: Path, checksum: str, *, max_bytes: int = 2**30) -> Pat
                 f"Try again, or put the right file at {str(path)!r} yourself."
             )
         os.replace(temporary, path)  # noqa: PTH105
-    except (urllib.error.URLError, OSError) as error:
+    except (http.client.HTTPException, OSError) as error:
         if isinstance(error, DownloadError):
             raise
         raise DownloadError(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from poolwise.datasets.arrays import arrays, count_rows
 from poolwise.datasets.image_array import image_array
 from poolwise.datasets.image_folder import image_folder
 from poolwise.datasets.image_list import image_list, image_paths
-from poolwise.datasets.source import Source
+from poolwise.datasets.source import Source, content_of
 from poolwise.datasets.table_text import table_text
 from poolwise.datasets.tables import ENDINGS, open_table
 from poolwise.errors import InputError
 from poolwise.registry import DATASETS
+from poolwise.types import Item
 
 
 def open_source(
@@ -61,7 +62,7 @@ def open_source(
         for name, value in (("images", images), ("table", table), ("embeddings", embeddings), ("dataset", dataset))
         if value is not None
     ]
-    if not given:
+    if not given and text is None and image_column is None:
         raise InputError(
             "a pool needs items: give images=FOLDER, table=FILE with text=COLUMN or image_column=COLUMN, "
             "embeddings=ARRAY, or dataset=NAME."
@@ -88,6 +89,43 @@ def open_source(
             f"Row i must be item i; the first items are {', '.join(repr(i.item_id) for i in source.items[:3])}."
         )
     return replace(source, embeddings=embeddings)
+
+
+def items_to_add(source: Source, settings: Mapping[str, Any]) -> tuple[Item, ...]:
+    """Express the items of a source so that the settings of an older one open them.
+
+    Parameters
+    ----------
+    source : where the new items are
+    settings : the settings that the pool has kept since it was made
+
+    Returns
+    -------
+    The items; images that are elsewhere than the pool's own get absolute paths.
+
+    Raises
+    ------
+    InputError
+        If the pool holds something else, or images in a column of another name.
+    """
+    if source.content != content_of(settings):
+        raise InputError(
+            f"the new items hold {source.content}, but the pool holds {content_of(settings)}; "
+            "make a pool of their own for them with `poolwise init`."
+        )
+    if source.content != "image":
+        return tuple(source.items)
+    new = source.settings
+    if source.kind != "image_rows":
+        base = "" if new["folder"] == settings.get("folder") else new["folder"]
+        return tuple(replace(item, uri=str(PurePath(base) / str(item.uri))) for item in source.items)
+    if new.get("image_column") not in (None, settings.get("image_column")):
+        raise InputError(
+            f"the new images are in column {new['image_column']!r}, but the pool was made with "
+            f"{settings.get('image_column')!r}. Rename the column, or save the images as files."
+        )
+    base = "" if new["file"] == settings.get("file") else new["file"]
+    return tuple(replace(item, uri=f"{base}{item.uri}") for item in source.items)
 
 
 def _with_content(

@@ -78,6 +78,8 @@ def check_ids(ids: Sequence[str], where: str) -> None:
     for row, item_id in enumerate(ids, start=1):
         if not item_id.strip():
             raise InputError(f"{where}: row {row} has no id. Give every row one, or leave the id column out.")
+        if not item_id.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item_id):
+            raise InputError(f"{where}: the id {item_id!r} of row {row} is not valid UTF-8. Rename it.")
     repeated = [item_id for item_id, count in Counter(ids).items() if count > 1]
     if repeated:
         rows = [str(row) for row, item_id in enumerate(ids, start=1) if item_id == repeated[0]]
