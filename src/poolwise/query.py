@@ -12,10 +12,10 @@ import numpy as np
 import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
-from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, iter_blocks
+from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
 from poolwise.kernels.sampling import stream_top
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
-from poolwise.types import ARRAYS, UNLABELED, Array, IndexArray, Picks, QueryContext, Rows, Selection
+from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, IndexArray, Picks, QueryContext, Rows, Selection
 
 
 def select(
@@ -145,7 +145,7 @@ def build_context(
                 f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
             )
         wanted["logits" if fused else key] = value
-    _check(wanted, n_items, trusted)
+    _check(spec, wanted, n_items, unlabeled_idx, trusted)
     return QueryContext(labeled_idx, unlabeled_idx, wanted)
 
 
@@ -212,7 +212,7 @@ def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray
         wrong = f"expected ({batch_size},) int64 indices; got {indices.shape} {indices.dtype}"
     elif len(np.unique(indices)) != batch_size:
         wrong = "the batch holds an item twice"
-    elif not np.isin(indices, unlabeled).all():
+    elif not np.array_equal(unlabeled[np.searchsorted(unlabeled, indices) % len(unlabeled)], indices):
         wrong = "the batch holds items that may not be chosen"
     if wrong:
         raise InputError(f"strategy {spec.name!r} returned a wrong batch: {wrong}. Please report this to its author.")
@@ -329,21 +329,48 @@ def _linear(pool: dict[str, Any]) -> LinearLogits:
 _DIMENSIONS = {"embeddings": 2, "logits": 2, "probs": 2, "head_weight": 2, "prob_samples": 3}
 
 
-def _check(wanted: Mapping[str, Any], n_items: int, trusted: bool) -> None:
+def _check(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray, trusted: bool) -> None:
     for name, value in wanted.items():
         if value is None or name in ("labels", "oracle_labels"):
             continue
         if len(value.shape) != _DIMENSIONS.get(name, 1):
-            raise ShapeError(f"{name} has shape {value.shape}; expected {ARRAYS[name].shape}.")
+            raise ShapeError(f"{name} has shape {value.shape}; expected {ARRAYS[name].shape}. Pass such an array.")
         if ARRAYS[name].per_row and len(value) != n_items:
-            raise ShapeError(f"{name} has {len(value)} rows and the pool has {n_items}.")
-        if isinstance(value, LinearLogits):
-            _check_finite("embeddings", value.embeddings)
-            _check_finite("head_weight", value.head_weight)
-            _check_finite("head_bias", value.head_bias)
-        elif not trusted and not isinstance(value, Softmax | LogProbs):
-            _check_finite(name, value, probabilities=name in ("probs", "prob_samples"))
+            raise ShapeError(
+                f"{name} has {len(value)} rows and the pool has {n_items}; row i of every array must be item i."
+            )
     _check_classes(wanted)
+    if not trusted:
+        _check_values(spec, wanted, n_items, unlabeled)
+
+
+def _check_values(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray) -> None:
+    """Look for NaN and inf, once in each stored array; rows that will be streamed are looked at on that way."""
+    rest: IndexArray | None = None
+    done: set[int] = set()
+    for name, value in wanted.items():
+        if value is None or name in ("labels", "oracle_labels"):
+            continue
+        if isinstance(value, LinearLogits):
+            check_block("head_weight", value.head_weight, range(len(value.head_weight)))
+            check_block("head_bias", value.head_bias, range(len(value.head_bias)))
+        rows, origin = stored(value, name)
+        if id(rows) in done or not np.issubdtype(rows.dtype, np.floating):
+            continue
+        done.add(id(rows))
+        indices = None
+        if spec.streams and ARRAYS[name].per_row and not (origin == "probs" and name != "probs"):
+            rest = _others(unlabeled, n_items) if rest is None else rest
+            indices = rest
+        for start, block in iter_blocks(rows, indices):
+            pool = range(start, start + len(block)) if indices is None else indices[start : start + len(block)]
+            check_block(origin, block, pool, probabilities=origin in PROBABILITIES)
+
+
+def _others(indices: IndexArray, n_items: int) -> IndexArray:
+    mask = np.ones(n_items, dtype=bool)
+    mask[indices] = False
+    return np.flatnonzero(mask)
 
 
 def _check_classes(wanted: Mapping[str, Any]) -> None:
@@ -352,28 +379,3 @@ def _check_classes(wanted: Mapping[str, Any]) -> None:
         raise ShapeError(
             f"logits has {logits.shape[1]} classes and head_weight has {weight.shape[0]}; they must agree."
         )
-
-
-def _check_finite(name: str, rows: Rows, *, probabilities: bool = False) -> None:
-    """Find the first row with NaN or inf (or probabilities that are none), in one pass."""
-    if np.issubdtype(rows.dtype, np.integer) or rows.dtype == bool:
-        return
-    for start, block in iter_blocks(rows):
-        flat: Array = block.reshape(len(block), -1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            fine = np.isfinite(flat.sum())
-        if not fine and not np.isfinite(flat).all():
-            row = start + int(np.flatnonzero(~np.isfinite(flat).all(axis=1))[0])
-            raise InputError(
-                f"{name} row {row} holds NaN or inf; every value must be finite. Drop or repair that item."
-            )
-        if probabilities:
-            sums = block.sum(axis=-1)
-            bad = (np.abs(sums - 1) > 1e-3) | (block.min(axis=-1) < 0)
-            if bad.any():
-                row = int(np.flatnonzero(bad.reshape(len(block), -1).any(axis=1))[0])
-                raise InputError(
-                    f"{name} row {start + row} sums to {float(np.ravel(sums[row])[0]):.4g} with smallest value "
-                    f"{float(block[row].min()):.4g}; each row must be non-negative and sum to 1. "
-                    "For unnormalised scores use logits=... instead."
-                )

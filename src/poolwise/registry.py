@@ -98,6 +98,8 @@ class StrategySpec:
     oracle : reads the true labels; for simulations only
     from_logits : scores the same as the acquisition, from `logits` in place of `probs`; used when there are
         logits and no probs, so that no probabilities have to be built
+    streams : reads the unlabeled rows through `kernels.sampling` only, which looks for NaN and inf on the way, so
+        that no pass over the pool is spent on it before
     """
 
     name: str
@@ -114,6 +116,7 @@ class StrategySpec:
     cost: str = ""
     use_when: str = ""
     from_logits: Callable[..., Any] | None = None
+    streams: bool = False
 
     @property
     def summary(self) -> str:
@@ -131,7 +134,14 @@ SECTIONS: Registry[Any] = Registry("report section")
 
 
 def strategy(
-    name: str, *, family: str, paper: str, cost: str = "", use_when: str = "", oracle: bool = False
+    name: str,
+    *,
+    family: str,
+    paper: str,
+    cost: str = "",
+    use_when: str = "",
+    oracle: bool = False,
+    streams: bool = False,
 ) -> Callable[[F], F]:
     """Register a function that picks a batch.
 
@@ -143,12 +153,14 @@ def strategy(
     cost : time at N = 1,000,000 in words, such as "one pass" or "B picks over candidates"
     use_when : one sentence of advice
     oracle : True if it reads true labels, which only simulations have
+    streams : True if it reads per-row arrays through `kernels.sampling` only, which finds NaN and inf itself
 
     The function returns (B,) int64 pool indices in order of choice, or `types.Picks`.
     """
 
     def register(function: F) -> F:
-        STRATEGIES.add(name, _spec(name, function, "strategy", family, paper, cost, use_when, oracle))
+        spec = _spec(name, function, "strategy", family, paper, cost, use_when, oracle)
+        STRATEGIES.add(name, replace(spec, streams=streams))
         return function
 
     return register
@@ -172,7 +184,7 @@ def acquisition(
 
     def register(function: F) -> F:
         spec = _spec(name, function, "acquisition", family, paper, cost, use_when, False)
-        STRATEGIES.add(name, replace(spec, from_logits=from_logits))
+        STRATEGIES.add(name, replace(spec, from_logits=from_logits, streams=True))
         return function
 
     return register

@@ -100,6 +100,10 @@ ARRAYS: dict[str, ArraySpec] = {
 """The arrays a strategy may name. `labeled` and `unlabeled` come from the state and are always there."""
 
 
+PROBABILITIES = frozenset({"probs", "prob_samples"})
+"""Arrays whose rows must be non-negative and sum to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One example of a pool."""

@@ -84,8 +84,12 @@ class _Computed:
 
     Reading has two steps, so that a stream can do the first one ahead of time in another thread:
     `fetch` reads the stored rows, `finish` does the arithmetic.
+
+    source : the rows it is computed from
+    source_name : what messages call them
     """
 
+    source_name = ""
     shape: tuple[int, ...]
     dtype = np.dtype(np.float32)
     source: Rows
@@ -115,6 +119,8 @@ class LinearLogits(_Computed):
     head_bias : (C,) float, or None for no bias
     """
 
+    source_name = "embeddings"
+
     def __init__(self, embeddings: Rows, head_weight: Array, head_bias: Array | None = None) -> None:
         self.embeddings = self.source = embeddings
         self.head_weight = np.asarray(head_weight)
@@ -140,6 +146,8 @@ class LinearLogits(_Computed):
 class Softmax(_Computed):
     """Probabilities computed from logits when they are read."""
 
+    source_name = "logits"
+
     def __init__(self, logits: Rows) -> None:
         self.logits = self.source = logits
         self.shape = logits.shape
@@ -160,6 +168,8 @@ def softmax_in_place(z: Array) -> Array:
 
 class LogProbs(_Computed):
     """Logits recovered from probabilities: log p, which differs from them by one constant a row."""
+
+    source_name = "probs"
 
     def __init__(self, probs: Rows) -> None:
         self.probs = self.source = probs
@@ -333,6 +343,66 @@ def _advise(rows: Any, advice: str) -> None:
         mapping = getattr(part, "_mmap", None)
         if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
             mapping.madvise(getattr(mmap, advice))
+
+
+def stored(rows: Rows, name: str) -> tuple[Rows, str]:
+    """Return the array that computed rows come from in the end, and its name; a stored array is its own source."""
+    while isinstance(rows, _Computed):
+        name, rows = rows.source_name, rows.source
+    return rows, name
+
+
+def check_block(name: str, block: Array, pool: Sequence[int] | IndexArray, *, probabilities: bool = False) -> None:
+    """Find the first row of a block that holds NaN or inf, or probabilities that are none.
+
+    Parameters
+    ----------
+    name : what the message calls the array
+    block : (n, ...) contiguous float
+    pool : (n,) pool indices of the rows
+    probabilities : rows along the last axis must be non-negative and sum to 1 within 1e-3
+
+    Raises
+    ------
+    InputError
+        The row is named.
+    """
+    if _looks_fine(block, probabilities):
+        return
+    broken = ~np.isfinite(block.reshape(len(block), -1)).all(axis=1)
+    if broken.any():
+        row = pool[int(np.flatnonzero(broken)[0])]
+        raise InputError(f"{name} row {row} holds NaN or inf; every value must be finite. Drop or repair that item.")
+    if probabilities:
+        sums = block.sum(axis=-1)
+        bad = (np.abs(sums - 1) > 1e-3) | (block.min(axis=-1) < 0)
+        if not bad.any():
+            return
+        pos = int(np.flatnonzero(bad.reshape(len(block), -1).any(axis=1))[0])
+        worst = np.ravel(sums[pos])[int(np.flatnonzero(np.ravel(bad[pos]))[0])]
+        raise InputError(
+            f"{name} row {pool[pos]} sums to {float(worst):.4g} with smallest value "
+            f"{float(block[pos].min()):.4g}; each row must be non-negative and sum to 1. "
+            "For unnormalised scores use logits=... instead."
+        )
+
+
+def _looks_fine(block: Array, probabilities: bool) -> bool:
+    """Judge a block by a few sums, in pieces that stay in the cache; False means look closer."""
+    step = max(1, 2**18 // max(1, block[:1].nbytes))
+    ones = np.ones(block.shape[-1], dtype=block.dtype)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(block), step):
+            piece = block[start : start + step]
+            if probabilities:
+                off = piece @ ones - 1  # NaN and inf end up in the sums
+                if not (off.max(initial=0) <= 1e-3 and off.min(initial=0) >= -1e-3 and piece.min(initial=0) >= 0):
+                    return False
+            else:
+                flat = piece.reshape(-1)
+                if not np.isfinite(flat @ flat):  # one product instead of a test of every value; it may overflow
+                    return False
+    return True
 
 
 def as_rows(value: Any, name: str) -> Rows:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from poolwise.errors import InputError
-from poolwise.kernels.blocks import Key, as_key, block_rows_for, iter_keys
+from poolwise.kernels.blocks import Key, as_key, block_rows_for, check_block, iter_keys, stored
 from poolwise.progress import task
-from poolwise.types import Array, FloatArray, IndexArray, Rows
+from poolwise.types import PROBABILITIES, Array, FloatArray, IndexArray, Rows
 
 TIE = 1e-12
 """Scores closer than this, relative to the largest, are equal: below it lies the rounding of float64."""
@@ -337,12 +337,21 @@ def row_blocks(
     pool : (n,) pool indices
     blocks : name -> (m, ...) rows, m >= n; a few rows more than asked for where reading a whole range is faster
     local : where in the blocks the n rows are
+
+    Raises
+    ------
+    InputError
+        If a row that was read holds NaN or inf, or probabilities that are none; the row is named.
     """
     step = block_rows or min((block_rows_for(value) for value in rows.values()), default=max(len(indices), 1))
     parts = [(start, indices[start : start + step]) for start in range(0, len(indices), step)]
     keys = [_range_of(pool) for _, pool in parts]
     for (start, pool), key, blocks in zip(parts, keys, iter_keys(rows, keys, dtype), strict=True):
         whole = isinstance(key, slice) and key.stop - key.start > len(pool)
+        for name, block in blocks.items():
+            given = range(key.start, key.stop) if isinstance(key, slice) else key
+            _, origin = stored(rows[name], name)
+            check_block(origin, block, given, probabilities=origin in PROBABILITIES and origin == name)
         yield start, pool, blocks, pool - key.start if whole and isinstance(key, slice) else slice(None)
 
 

@@ -30,33 +30,73 @@ def by_pieces(function: Callable[[FloatArray], FloatArray], block: FloatArray) -
     return out
 
 
-def top_two(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """Find the largest value of each row, its column (the first of equals), and the second largest value.
+NARROW = 128
+"""Up to so many columns, rows are compared side by side in a transposed copy: a loop per row would cost more."""
 
-    With one column the second largest value is -inf.
-    """
+
+def row_max(block: FloatArray) -> FloatArray:
+    """Return the largest value of each row, (n,)."""
+    if block.shape[1] <= NARROW:
+        return np.asarray(np.ascontiguousarray(block.T).max(axis=0))
+    return np.asarray(block.max(axis=1))
+
+
+def top_two(block: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Find the largest and the second largest value of each row, (n,) each; with one column the second is -inf."""
+    first, second = np.empty((2, len(block)), dtype=block.dtype)
+    step = max(1, PIECE_BYTES // max(1, block[:1].nbytes))
+    find = _top_two_narrow if block.shape[1] <= NARROW else _top_two_wide
+    scratch = np.empty((2 * block.shape[1] + 1) * min(step, len(block)), dtype=block.dtype)
+    for start in range(0, len(block), step):
+        piece = block[start : start + step]
+        first[start : start + step], second[start : start + step] = find(piece, scratch)
+    return first, second
+
+
+def _top_two_wide(block: FloatArray, scratch: FloatArray) -> tuple[FloatArray, FloatArray]:
     row = np.arange(len(block))
     column = block.argmax(axis=1)
-    rest = block.copy()
+    rest = scratch[: block.size].reshape(block.shape)
+    np.copyto(rest, block)
     rest[row, column] = -np.inf
-    return column, block[row, column], rest.max(axis=1)
+    return block[row, column], np.asarray(rest.max(axis=1))
+
+
+def _top_two_narrow(block: FloatArray, scratch: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Let the columns of the transposed block meet in pairs; winners and best losers go on."""
+    n, width = block.shape
+    columns = scratch[: n * width].reshape(width, n)
+    np.copyto(columns, block.T)
+    half = width // 2
+    rest = scratch[n * width : n * (width + width - half)].reshape(width - half, n)
+    first, second = columns[: width - half], rest  # (C - C // 2, n): in place, winners in front
+    np.minimum(columns[:half], columns[width - half :], out=second[:half])
+    np.maximum(columns[:half], columns[width - half :], out=first[:half])
+    second[half:] = -np.inf
+    loser = columns[width - half :]
+    width -= half
+    while width > 1:
+        half = width // 2
+        best, other = first[:half], first[width - half : width]
+        np.minimum(best, other, out=loser[:half])
+        np.maximum(second[:half], second[width - half : width], out=second[:half])
+        np.maximum(second[:half], loser[:half], out=second[:half])
+        np.maximum(best, other, out=best)
+        width -= half
+    return first[0], second[0]
 
 
 def margin(probs: FloatArray) -> FloatArray:
     """Return 1 - (largest - second largest probability), (n,) in [0, 1]."""
-
-    def piece(p: FloatArray) -> FloatArray:
-        _, first, second = top_two(p)
-        return np.asarray(1 - first + np.maximum(second, 0))
-
-    return by_pieces(piece, probs)
+    first, second = top_two(probs)
+    return np.asarray(1 - first + np.maximum(second, 0))
 
 
 def margin_of_logits(logits: FloatArray) -> FloatArray:
     """Return `margin` of softmax(logits) without building the probabilities."""
 
     def piece(z: FloatArray) -> FloatArray:
-        _, first, second = top_two(z)
+        first, second = top_two(z)
         total = _exp_sum(z - first[:, None])
         return 1 - (1 - np.exp(second - first)) / total
 
@@ -65,14 +105,14 @@ def margin_of_logits(logits: FloatArray) -> FloatArray:
 
 def least_confidence(probs: FloatArray) -> FloatArray:
     """Return 1 - largest probability, (n,) in [0, 1 - 1/C]."""
-    return np.asarray(1 - probs.max(axis=1))
+    return by_pieces(lambda p: np.asarray(1 - row_max(p)), probs)
 
 
 def least_confidence_of_logits(logits: FloatArray) -> FloatArray:
     """Return `least_confidence` of softmax(logits) without building the probabilities."""
 
     def piece(z: FloatArray) -> FloatArray:
-        total = _exp_sum(z - z.max(axis=1, keepdims=True))
+        total = _exp_sum(z - row_max(z)[:, None])
         return (total - 1) / total
 
     return by_pieces(piece, logits)
@@ -94,7 +134,7 @@ def entropy_of_logits(logits: FloatArray) -> FloatArray:
     """Return `entropy` of softmax(logits) in one max-shifted pass: log Z - sum p z."""
 
     def piece(z: FloatArray) -> FloatArray:
-        shifted = z - z.max(axis=1, keepdims=True)  # (n, C), <= 0
+        shifted = z - row_max(z)[:, None]  # (n, C), <= 0
         weights = np.exp(shifted)
         total = _row_sum(weights)
         shifted *= weights

@@ -36,6 +36,7 @@ LOGIT_DOUBT = 1e-5
     family="balance",
     paper="arXiv:2111.12880",
     cost="one pass",
+    streams=True,
     use_when="Many classes, a linear head on good embeddings, and a wish for balanced batches.",
 )
 def base(

@@ -22,6 +22,7 @@ from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
     family="uncertainty",
     paper="arXiv:2111.12880",
     cost="one pass",
+    streams=True,
     use_when="A linear head on good embeddings; like margin, but measured in the embedding space.",
 )
 def mase(logits: Rows, head_weight: Array, unlabeled: IndexArray, *, batch_size: int) -> Picks:
