@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from poolwise.errors import ArrayMissingError, CorruptArrayError, InputError, PoolVersionError, ShapeError, StoreError
-from poolwise.kernels.blocks import BLOCK_BYTES, ShardedRows
+from poolwise.kernels.blocks import BLOCK_BYTES, ShardedRows, iter_blocks
 from poolwise.progress import task
 from poolwise.store.files import explained, locked, make_directory, write_atomic
 from poolwise.store.formats import open_file, open_parts
@@ -395,13 +395,16 @@ def float16_loss(block: Array) -> str | None:
     rows are counted that lose more than 2**-10 of their length, or of a hundredth of the typical
     length where they are shorter than that; more than 0.1 % of them are too many.
     """
-    flat = block.reshape(len(block), -1).astype(np.float64)
+    flat = block.reshape(len(block), -1)
     largest = float(np.abs(flat).max(initial=0.0))
     if largest > FLOAT16_MAX:
         return f"a value of size {largest:.6g} is beyond the largest float16, {FLOAT16_MAX:.0f}"
-    lengths = np.sqrt((flat**2).sum(axis=1))
+    lengths, lost = np.empty(len(flat)), np.empty(len(flat))
+    for start, x in iter_blocks(flat, dtype=np.float64):
+        here = slice(start, start + len(x))
+        lengths[here] = np.linalg.norm(x, axis=1)
+        lost[here] = np.linalg.norm(x - x.astype(np.float16), axis=1)
     typical = float(np.sqrt((lengths**2).mean()))
-    lost = np.sqrt(((flat - flat.astype(np.float16)) ** 2).sum(axis=1))
     bad = lost > 2.0**-10 * np.maximum(lengths, 0.01 * typical)
     if bad.sum() > 0.001 * (lengths > 0).sum():
         return f"{int(bad.sum())} of {len(bad)} rows are so small (below 6e-5) that float16 blurs them"

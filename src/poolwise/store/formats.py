@@ -212,25 +212,25 @@ def _open_parquet(path: Path, name: str | None) -> Rows:
 def _stack_lists(column: Any, path: Path) -> Array:
     if column.null_count:
         raise _null(path, "its list column", column.is_null().to_numpy())
-    blocks = []
-    for chunk in column.chunks:
-        values = chunk.flatten()
-        if values.null_count or len(values) % max(1, len(chunk)):
-            raise InputError(
-                f"{path.name!r} holds lists with nulls or of different lengths; every row needs the same width."
-            )
-        lengths = np.unique(chunk.value_lengths().to_numpy()) if hasattr(chunk, "value_lengths") else [0]
-        if len(lengths) > 1:
-            raise InputError(
-                f"{path.name!r} holds lists of {lengths[0]} to {lengths[-1]} numbers; every row needs the same width."
-            )
-        block = values.to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
-        blocks.append(block.astype(np.float32) if block.dtype.kind == "f" and block.itemsize > 4 else block)
-    if not blocks:
-        return np.empty((0, 0), dtype=np.float32)
-    if len({block.shape[1] for block in blocks}) > 1:
-        raise InputError(f"{path.name!r} holds lists of different lengths; every row needs the same width.")
-    return np.concatenate(blocks)
+    lengths = np.unique(np.concatenate([_list_lengths(chunk) for chunk in column.chunks] or [np.zeros(1)]))
+    if len(lengths) > 1:
+        raise InputError(
+            f"{path.name!r} holds lists of {lengths[0]} to {lengths[-1]} numbers; every row needs the same width."
+        )
+    values = [chunk.flatten() for chunk in column.chunks]
+    if any(chunk.null_count for chunk in values):
+        raise InputError(f"{path.name!r} holds lists with empty places (nulls); every place needs a number. Fill them.")
+    blocks = [chunk.to_numpy(zero_copy_only=False).reshape(-1, int(lengths[0])) for chunk in values if len(chunk)]
+    out = np.concatenate(blocks) if blocks else np.empty((0, 0), dtype=np.float32)
+    return out.astype(np.float32) if out.dtype == np.float64 else out
+
+
+def _list_lengths(chunk: Any) -> Array:
+    """Lengths of the lists in one chunk; an empty chunk has none."""
+    if hasattr(chunk.type, "list_size"):  # fixed-size lists
+        return np.full(min(len(chunk), 1), chunk.type.list_size)
+    lengths: Array = chunk.value_lengths().to_numpy()
+    return lengths
 
 
 def _is_number(pa: Any, kind: Any) -> bool:
