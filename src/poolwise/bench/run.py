@@ -1,0 +1,248 @@
+"""Run a suite: data sets x strategies x seeds over processes, one thread each, resumable run by run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from poolwise import progress
+from poolwise.bench.cell import Cell, run_cell
+from poolwise.bench.results import Results, write_atomic, write_results
+from poolwise.bench.suite import Suite, load_suite, make_suite
+from poolwise.bench.tasks import Task, load_task
+from poolwise.errors import InputError, OptionError, PoolwiseError
+from poolwise.registry import STRATEGIES
+from poolwise.types import plain
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CODE = (
+    "poolwise.query",
+    "poolwise.bench.cell",
+    "poolwise.train.linear_probe",
+    "poolwise.train.multinomial",
+    "poolwise.kernels",
+)
+"""Modules and packages that every result follows from; with the strategy's own module they are part of a cell's key."""
+
+
+def run(
+    suite: Suite | Mapping[str, Any] | str | Path,
+    *,
+    out: str | Path | None = None,
+    workers: int = 1,
+    data_dir: str | Path | None = None,
+    resume: bool = True,
+) -> Results:
+    """Run a benchmark, or what is left of it.
+
+    Parameters
+    ----------
+    suite : a TOML file, a dictionary with the same keys, or a Suite
+    out : folder for the results: `cells/` with one file a finished run, and `results.parquet`; None keeps nothing
+    workers : processes with one thread each. The rows, but for seconds, do not depend on it.
+    data_dir : folder of data; see `bench.tasks.load_task`
+    resume : skip runs whose results are in `out`. A result is used only if settings, data and code are the same.
+
+    Returns
+    -------
+    Results in the order of the suite. Runs that failed are listed in `failures`; they are tried again next time.
+
+    Raises
+    ------
+    InputError, OptionError, UnknownNameError
+        If the suite or the data cannot be used, or every run failed.
+    """
+    plan = suite if isinstance(suite, Suite) else make_suite(suite) if isinstance(suite, Mapping) else load_suite(suite)
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise OptionError(f"workers must be a whole number of at least 1; got {workers!r}.")
+    with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as scratch:
+        digests = _store_tasks(plan, Path(scratch), data_dir)
+        cells = [
+            Cell(dataset, strategy, seed, plan.learner)
+            for dataset in plan.datasets
+            for seed in plan.seeds
+            for strategy in plan.strategies
+        ]
+        folder = None if out is None else Path(out) / "cells"
+        keys = [cell_key(cell, digests[cell.dataset.label]) for cell in cells]
+        done = _finished(folder, keys) if folder is not None and resume else {}
+        failures = []
+        with progress.task(f"benchmark {plan.name}", len(cells)) as work:
+            work.advance(len(done))
+            places = {cell.dataset.label: str(Path(scratch) / digests[cell.dataset.label]) for cell in cells}
+            todo = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in done]
+            for (cell, key), outcome in _outcomes(todo, places, workers):
+                if isinstance(outcome, str):
+                    failures.append((cell.dataset.label, cell.strategy.label, cell.seed, outcome))
+                else:
+                    done[key] = outcome
+                    if folder is not None:
+                        write_atomic(folder / f"{key}.json", json.dumps({"key": key, "rows": outcome}))
+                work.advance()
+    if not done:
+        raise InputError(f"all {len(cells)} runs of the benchmark failed; the first: {failures[0][3]}")
+    by_cell = {(c.dataset.label, c.strategy.label, c.seed): key for c, key in zip(cells, keys, strict=True)}
+    rows = [
+        row
+        for dataset in plan.datasets
+        for strategy in plan.strategies
+        for seed in plan.seeds
+        for row in done.get(by_cell[dataset.label, strategy.label, seed], [])
+    ]
+    results = Results(tuple(rows), _settings(plan, digests), versions(), tuple(failures))
+    if out is not None:
+        write_results(results, Path(out) / "results.parquet")
+    return results
+
+
+def cell_key(cell: Cell, data_digest: str) -> str:
+    """Digest of all that the numbers of a run follow from: settings, data and code."""
+    facts = plain(asdict(cell)) | {"data": data_digest, "code": _code_digest(cell.strategy.name)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=256)
+def _code_digest(strategy: str) -> str:
+    """Digest of the source of a strategy's module, of the kernels and of the learner."""
+    found = hashlib.sha256()
+    for name in (*CODE, STRATEGIES[strategy].function.__module__):
+        module = importlib.import_module(name)
+        files = [Path(module.__file__)] if module.__file__ else []
+        if hasattr(module, "__path__"):
+            files = sorted(file for folder in module.__path__ for file in Path(folder).glob("*.py"))
+        for file in files:
+            found.update(file.read_bytes())
+    found.update(inspect.getsource(STRATEGIES[strategy].function).encode())
+    return found.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    out = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("poolwise", "numpy", "scipy", "scikit-learn"):
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree
+            out[package] = "source"
+    return out
+
+
+def _settings(plan: Suite, digests: Mapping[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = plain(asdict(plan))
+    settings["data_digests"] = dict(digests)
+    return settings
+
+
+def _store_tasks(plan: Suite, scratch: Path, data_dir: str | Path | None) -> dict[str, str]:
+    """Load each task once and leave its arrays where every process can map them: label -> digest."""
+    digests = {}
+    with progress.task("loading benchmark data", len(plan.datasets)) as work:
+        for dataset in plan.datasets:
+            task = load_task(dataset.task, data_dir)
+            if len(task.pool) < 2 or not np.isfinite(task.pool).all() or not np.isfinite(task.test).all():
+                raise InputError(f"dataset {dataset.label!r} needs at least 2 pool items, and finite values only.")
+            digests[dataset.label] = task.digest
+            folder = scratch / task.digest
+            folder.mkdir(exist_ok=True)
+            for name in ("pool", "pool_labels", "test", "test_labels"):
+                np.save(folder / f"{name}.npy", getattr(task, name), allow_pickle=False)
+            (folder / "classes.json").write_text(json.dumps(task.classes), encoding="utf-8")
+            work.advance()
+    return digests
+
+
+def _open_task(folder: str) -> Task:
+    path = Path(folder)
+    arrays = {
+        name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("pool", "pool_labels", "test", "test_labels")
+    }
+    return Task(path.name, **arrays, classes=tuple(json.loads((path / "classes.json").read_text(encoding="utf-8"))))
+
+
+def _finished(folder: Path, keys: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Read the runs that are done; a file that cannot be read counts as not done."""
+    done = {}
+    for key in keys:
+        path = folder / f"{key}.json"
+        if path.is_file():
+            try:
+                data = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                continue
+            if data.get("key") == key:
+                done[key] = data["rows"]
+    return done
+
+
+Outcome = list[dict[str, Any]] | str
+
+
+def _outcomes(
+    todo: Sequence[tuple[Cell, str]], places: Mapping[str, str], workers: int
+) -> Iterator[tuple[tuple[Cell, str], Outcome]]:
+    if workers == 1 or len(todo) < 2:
+        with threadpool_limits(1):
+            for cell, key in todo:
+                yield (cell, key), _attempt(cell, places[cell.dataset.label])
+        return
+    with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_in_worker, cell, places[cell.dataset.label]): (cell, key) for cell, key in todo}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a benchmark process died, perhaps for lack of memory. Finished runs are kept: run the same command "
+                "again, with fewer workers."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_worker(cell: Cell, place: str) -> Outcome:
+    with threadpool_limits(1):
+        return _attempt(cell, place)
+
+
+def _attempt(cell: Cell, place: str) -> Outcome:
+    """Run a cell; what a strategy raises becomes its message, so that one strategy cannot end a benchmark."""
+    try:
+        return run_cell(cell, _open_task(place))
+    except PoolwiseError as error:
+        return str(error)
+    except Exception as error:  # a strategy of a third party may raise anything
+        return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes started inside the block begin with one BLAS thread."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
