@@ -1,13 +1,41 @@
 """Strategies of the tabular benchmark, one family per file."""
 
 from poolwise.bench.tabular.strategies import (
+    albl,
+    bmdr,
+    dwus,
+    eer,
+    graph_density,
+    hier,
+    hintsvm,
+    infodiv,
     kcenter,
+    mcm,
+    qbc,
+    quire,
     random,
+    spal,
     us,
+    us_nc,
+    vr,
 )
 
 __all__ = [
+    "albl",
+    "bmdr",
+    "dwus",
+    "eer",
+    "graph_density",
+    "hier",
+    "hintsvm",
+    "infodiv",
     "kcenter",
+    "mcm",
+    "qbc",
+    "quire",
     "random",
+    "spal",
     "us",
+    "us_nc",
+    "vr",
 ]
