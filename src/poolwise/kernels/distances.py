@@ -1,4 +1,4 @@
-"""Squared Euclidean distances by blocked matrix products, and k-center greedy on top of them.
+"""Squared Euclidean distances by blocked matrix products.
 
 `|x|^2 + |c|^2 - 2 x.c` cancels where x and c are close or far from the origin. Rows are therefore moved
 to a common origin first, and results below `CANCELLED` of `|x|^2 + |c|^2` are computed again as `sum (x - c)^2`.
@@ -6,32 +6,13 @@ to a common origin first, and results below `CANCELLED` of `|x|^2 + |c|^2` are c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
-from poolwise.kernels.blocks import iter_blocks, load_rows, read_rows
+from poolwise.kernels.blocks import iter_blocks, read_rows
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
 CANCELLED = 1e-3
 """Below this share of |x|^2 + |c|^2 a float32 result is recomputed (scalable-selection numerics)."""
-
-First = Literal["center", "random"]
-
-
-@dataclass(frozen=True, slots=True)
-class KCenterPicks:
-    """Rows chosen by k-center greedy.
-
-    indices : (B,) int64 pool indices, in order of choice
-    sq_distance : (B,) float64, squared distance of each pick to the nearest centre when it was picked
-    cover_radius : largest distance of any row to its nearest centre when all are picked
-    """
-
-    indices: IndexArray
-    sq_distance: FloatArray
-    cover_radius: float
 
 
 class UnitRows:
@@ -74,13 +55,13 @@ def sq_distances(x: FloatArray, centres: FloatArray) -> FloatArray:
         return np.zeros((len(x), len(centres)), dtype=x.dtype)
     origin = centres.mean(axis=0, dtype=np.float64).astype(x.dtype)
     a, b = x - origin, centres - origin
-    scale = _sq_norms(a)[:, None] + _sq_norms(b)  # (n, m)
+    scale = sq_norms(a)[:, None] + sq_norms(b)  # (n, m)
     out: FloatArray = scale - 2 * (a @ b.T)
     row, column = np.nonzero(out < CANCELLED * scale)
     step = max(1, 2**20 // max(1, x.shape[1]))
     for start in range(0, len(row), step):
         pair = slice(start, start + step)
-        out[row[pair], column[pair]] = _sq_norms(a[row[pair]] - b[column[pair]])
+        out[row[pair], column[pair]] = sq_norms(a[row[pair]] - b[column[pair]])
     return out
 
 
@@ -106,44 +87,7 @@ def min_sq_distance(rows: Rows, indices: IndexArray | None, centres: FloatArray)
     return out
 
 
-def k_center(
-    rows: Rows,
-    labeled: IndexArray,
-    unlabeled: IndexArray,
-    batch_size: int,
-    *,
-    first: First = "center",
-    rng: np.random.Generator | None = None,
-) -> KCenterPicks:
-    """Repeatedly pick the unlabeled row farthest from all labeled and picked rows.
-
-    Ties go to the lowest pool index. When only copies of chosen rows are left, the lowest indices follow.
-    """
-    x = load_rows(rows, unlabeled, np.float64)  # (U, D)
-    gap = np.full(len(x), np.inf)
-    for _, block in iter_blocks(rows, labeled, dtype=np.float64, block_rows=64):
-        np.minimum(gap, sq_distances(x, block).min(axis=1), out=gap)
-    if not len(labeled):
-        pos = int(rng.integers(len(x))) if first == "random" and rng is not None else _nearest_to_mean(x)
-        value = float(_sq_norms(x - x[pos]).max())
-    else:
-        pos = int(gap.argmax())
-        value = float(gap[pos])
-    picked, values = [], []
-    for _ in range(batch_size):
-        picked.append(pos)
-        values.append(value)
-        np.minimum(gap, _sq_norms(x - x[pos]), out=gap)
-        gap[pos] = -np.inf
-        pos = int(gap.argmax())
-        value = float(gap[pos])
-    return KCenterPicks(unlabeled[picked], np.array(values), float(np.sqrt(max(value, 0.0))))
-
-
-def _nearest_to_mean(x: FloatArray) -> int:
-    return int(_sq_norms(x - x.mean(axis=0)).argmin())
-
-
-def _sq_norms(x: FloatArray) -> FloatArray:
+def sq_norms(x: FloatArray) -> FloatArray:
+    """Squared length of each row."""
     out: FloatArray = np.einsum("ij,ij->i", x, x)
     return out

@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from poolwise.kernels.distances import UnitRows, k_center
+from poolwise.kernels.distances import UnitRows
+from poolwise.kernels.kcenter import k_center
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 
@@ -53,4 +54,4 @@ def coreset(
     """
     rows = UnitRows(embeddings) if metric == "cosine" else embeddings
     picks = k_center(rows, labeled, unlabeled, batch_size, first=first, rng=rng)
-    return Picks(picks.indices, np.sqrt(picks.sq_distance), notes={"cover_radius": picks.cover_radius})
+    return Picks(picks.indices, picks.distance, {"nearest": picks.nearest}, {"cover_radius": picks.cover_radius})
