@@ -104,3 +104,6 @@ def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.Monke
     assert cache_folder("a") == tmp_path / "env" / "a"
     assert cache_folder("a", tmp_path / "given") == tmp_path / "given" / "a"
     assert (tmp_path / "given" / "a").is_dir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DownloadError, match="Set POOLWISE_CACHE to one you can write"):
+        cache_folder("a", tmp_path / "file")

@@ -23,11 +23,21 @@ def cache_folder(name: str, cache: str | Path | None = None) -> Path:
     Parameters
     ----------
     cache : default the environment variable POOLWISE_CACHE, else poolwise in the user's cache folder
+
+    Raises
+    ------
+    DownloadError
+        If it cannot be made.
     """
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     base = Path(cache or os.environ.get("POOLWISE_CACHE") or Path(home) / "poolwise").expanduser().absolute()
     folder = base / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot make the cache folder {str(folder)!r} ({error.strerror}). Set POOLWISE_CACHE to one you can write."
+        ) from error
     return folder
 
 
