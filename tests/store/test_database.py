@@ -171,3 +171,17 @@ def test_durability_is_as_promised(pool: PoolStore) -> None:
 def test_errors_of_our_own_making_are_not_dressed_up(pool: PoolStore) -> None:
     with pytest.raises(sqlite3.IntegrityError), pool._database.write() as connection:
         connection.execute("INSERT INTO classes VALUES (0, NULL)")
+
+
+def test_a_reader_without_write_permission_sees_what_others_write_later(
+    pool: PoolStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.close()
+    reader = PoolStore.open(pool.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(database.os, "access", lambda path, mode: mode != os.W_OK)
+        assert reader.state().labeled.tolist() == []
+    reader.close()
+    PoolStore.open(pool.path).annotate([Annotation(3, "a")], allow_unasked=True)
+    monkeypatch.setattr(database.os, "access", lambda path, mode: mode != os.W_OK)
+    assert reader.state().labeled.tolist() == [3]

@@ -161,6 +161,11 @@ def test_a_pool_from_a_newer_version_is_refused(pool: PoolStore) -> None:
         PoolStore.open(pool.path)
 
 
+def test_a_seed_must_be_a_natural_number(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="seed must be between 0"):
+        PoolStore.create(tmp_path / "p", some_items(3), source={}, seed=-1)
+
+
 def test_subclasses_come_out_of_create_and_open(tmp_path: Path) -> None:
     class Facade(PoolStore):
         pass
@@ -279,6 +284,21 @@ def test_annotations_read_back_with_time_and_round_stamped(pool: PoolStore) -> N
     assert (first.seconds, first.round, first.source) == (1.5, 1, "web")
     assert second.time.startswith("20")
     assert second.time.endswith("+00:00")
+
+
+def test_numpy_numbers_and_paths_are_taken(pool: PoolStore) -> None:
+    pool.annotate([Annotation(np.int64(2), "a", seconds=np.float32(1.5))], allow_unasked=True)  # type: ignore[arg-type]
+    assert (pool.annotations()[0].index, pool.annotations()[0].seconds) == (2, 1.5)
+    pool.append_items([Item(0, "x", metadata={"size": np.int64(3), "from": Path("a/b")})])
+    assert pool.item(30).metadata == {"size": 3, "from": "a/b"}
+
+
+def test_text_that_is_not_unicode_is_refused(pool: PoolStore) -> None:
+    with pytest.raises(InputError, match="not valid Unicode"):
+        pool.annotate([Annotation(2, "a\udcff")], allow_unasked=True)
+    with pytest.raises(InputError, match="not valid Unicode"):
+        pool.append_items([Item(0, "a\udcff")])
+    assert (pool.n_items, pool.annotations()) == (30, [])
 
 
 def test_nothing_in_the_ledger_can_be_changed(pool: PoolStore) -> None:
@@ -575,8 +595,8 @@ def test_settings_are_kept_by_name(pool: PoolStore) -> None:
 
 
 def test_opening_and_reading_the_state_does_not_grow_with_the_answers_seen(tmp_path: Path) -> None:
-    pool = PoolStore.create(tmp_path / "p", some_items(50_000), source={})
-    pool.annotate([Annotation(i, "a") for i in range(50_000)], allow_unasked=True)
+    pool = PoolStore.create(tmp_path / "p", some_items(20_000), source={})
+    pool.annotate([Annotation(i, "a") for i in range(20_000)], allow_unasked=True)
     pool.state()
     start = time.perf_counter()
     for _ in range(20):

@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poolwise.errors import StoreError
+from poolwise.errors import InputError, StoreError
 from poolwise.store.files import disk_full, read_only
 
 BUSY_TIMEOUT_S = 60.0
+
+_PROBE = "SELECT count(*) FROM sqlite_master"
+_DURABLE = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA fullfsync=1",  # macOS: reach the platter; no effect elsewhere
+)
 
 _inherited: list[sqlite3.Connection] = []
 """Connections that came through a fork. SQLite forbids to use or close them, so they are only kept."""
@@ -32,6 +39,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        self._keep = True
 
     @property
     def writable(self) -> bool:
@@ -72,7 +80,8 @@ class Database:
             self._connection, self._lock, self._pid = None, threading.RLock(), os.getpid()
         with self._lock, explained(self.path):
             if self._connection is None:
-                self._connection = _connect(self.path, self.writable)
+                self._keep = self.writable
+                self._connection = _connect(self.path, self._keep)
             connection = self._connection
             outermost = not connection.in_transaction
             if outermost:
@@ -84,20 +93,16 @@ class Database:
             finally:
                 if outermost and connection.in_transaction:
                     connection.rollback()
+                if outermost and not self._keep:  # we may have taken the file for one that nobody changes
+                    self._connection = None
+                    connection.close()
 
 
 def _connect(path: Path, writable: bool) -> sqlite3.Connection:
-    uri = path.absolute().as_uri()
     if writable:
-        connection = _open(f"{uri}?mode=rw")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA fullfsync=1")  # macOS: reach the platter; no effect elsewhere
-        return connection
+        return _open(path, "mode=rw", *_DURABLE)
     try:
-        connection = _open(f"{uri}?mode=ro")  # works when a writer (elsewhere) keeps the log open
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return connection
+        return _open(path, "mode=ro", _PROBE)  # works when the log is there with its index, or a writer has it open
     except sqlite3.OperationalError as error:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
@@ -105,11 +110,24 @@ def _connect(path: Path, writable: bool) -> sqlite3.Connection:
                 f"{str(path)!r} has unmerged changes in {log.name!r}, which a read-only directory does not allow "
                 f"to merge. Copy the pool to a place you can write: `cp -r {path.parent} ELSEWHERE`."
             ) from error
-        return _open(f"{uri}?immutable=1")  # no log: the file is all there is
+        return _open(path, "immutable=1", _PROBE)  # no log: the file is all there is
 
 
-def _open(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+def _open(path: Path, mode: str, *first: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for statement in first:
+            connection.execute(statement).fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -117,8 +135,12 @@ def explained(path: Path) -> Iterator[None]:
     """Turn a failure of SQLite into a `StoreError` with a remedy."""
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{error.object!r} is not valid Unicode (character {error.start}); rename the file or the key."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             raise
         raise _store_error(path, error) from error
 

@@ -66,7 +66,9 @@ def put_in_place(aside: Path, path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Create a directory and its parents; fine if it exists."""
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

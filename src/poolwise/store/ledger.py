@@ -103,14 +103,9 @@ def insert_items(connection: sqlite3.Connection, first: int, items: Iterable[Ite
     """Insert items from pool index `first` on, without looking for duplicates; returns how many."""
     n = first
     for chunk in _chunks(items):
-        try:
-            connection.executemany(
-                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", (_item_row(n + k, item) for k, item in enumerate(chunk))
-            )
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"item {error.object!r} is not valid Unicode (character {error.start}); rename the file or the key."
-            ) from error
+        connection.executemany(
+            "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", (_item_row(n + k, item) for k, item in enumerate(chunk))
+        )
         n += len(chunk)
     return n - first
 
@@ -201,14 +196,18 @@ def insert_annotations(
     connection: sqlite3.Connection, annotations: Iterable[Annotation], numbers: dict[str, int], number: int
 ) -> None:
     """Append annotations; `numbers` maps class names to numbers, `number` is the round."""
-    answers = {**numbers, **_WORDS}
+    answers, time = {**numbers, **_WORDS}, now()
     connection.executemany(
         "INSERT INTO annotations (item, answer, annotator, time, seconds, round, source) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            (int(a.index), answers[a.label], a.annotator, a.time or now(), a.seconds, number, a.source)
+            (int(a.index), answers[a.label], a.annotator, a.time or time, _seconds(a.seconds), number, a.source)
             for a in annotations
         ),
     )
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def select_annotations(connection: sqlite3.Connection) -> list[Annotation]:
@@ -238,7 +237,7 @@ def insert_batch(
     connection: sqlite3.Connection, number: int, in_round: int, key: str | None, selection: Selection
 ) -> None:
     """Record a batch as asked."""
-    record = json.dumps(selection_to_dict(selection), ensure_ascii=False, allow_nan=False)
+    record = to_json(selection_to_dict(selection))
     connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", (number, in_round, now(), key, record))
     connection.executemany(
         "INSERT INTO asked VALUES (?, ?, ?)", ((number, rank, i) for rank, i in enumerate(selection.indices.tolist()))
@@ -256,6 +255,11 @@ def select_batches(connection: sqlite3.Connection, where: str, args: Sequence[An
         Batch(number, in_round, time, key, selection_from_dict(json.loads(record)), _waiting(connection, number), gone)
         for number, in_round, time, key, record, gone in ((*row[:5], bool(row[5])) for row in rows)
     ]
+
+
+OPEN = """releases.id IS NULL AND EXISTS (SELECT 1 FROM asked WHERE batch = number
+    AND NOT EXISTS (SELECT 1 FROM annotations WHERE annotations.item = asked.item))"""
+"""Condition for `select_batches`: batches that still await answers."""
 
 
 def insert_release(connection: sqlite3.Connection, batch: int, in_round: int) -> None:

@@ -50,7 +50,7 @@ class PoolStore:
     def __init__(self, path: Path, database: Database) -> None:
         """Use `create` or `open`."""
         self.path = path
-        self.name = path.name
+        self.name = path.resolve().name
         self.arrays = PoolArrays(path / "arrays", pool=path)
         self.settings = Settings(database)
         self._database = database
@@ -94,6 +94,8 @@ class PoolStore:
         """
         path = Path(path)
         names = _checked_classes(classes or ())
+        if not 0 <= seed < 2**64:
+            raise InputError(f"seed must be between 0 and 2**64 - 1; got {seed}.")
         source_items = iter(items)
         first = next(source_items, None)
         if first is None:
@@ -104,7 +106,6 @@ class PoolStore:
         aside = path / f".{LEDGER}.{os.getpid()}.tmp"
         try:
             with explained(path), _building(aside) as connection:
-                ledger.make_tables(connection)
                 for key, value in {"source": source, "seed": int(seed), "declared": classes is not None}.items():
                     ledger.set_value(connection, "meta", key, value)
                 ledger.add_classes(connection, 0, names)
@@ -151,7 +152,7 @@ class PoolStore:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).open, (self.path,)
+        return type(self).open, (self.path.absolute(),)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -397,8 +398,7 @@ class PoolStore:
     def batches(self, *, open_only: bool = False) -> list[Batch]:
         """List the recorded batches, oldest first; `open_only`: those that still await answers."""
         with self._database.read() as connection:
-            found = ledger.select_batches(connection, "releases.id IS NULL" if open_only else "1", ())
-        return [batch for batch in found if batch.is_open] if open_only else found
+            return ledger.select_batches(connection, ledger.OPEN if open_only else "1", ())
 
     def batch(self, number: int) -> Batch:
         """Read one recorded batch back.
@@ -570,7 +570,10 @@ def _building(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection, explained_sql(path):
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
+        ledger.make_tables(connection)
+        connection.execute("BEGIN")  # one transaction, else every row is one
         yield connection
+        connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
 
 

@@ -46,8 +46,8 @@ def now() -> str:
 
 
 def to_json(value: Any) -> str:
-    """Write a setting or a record as one line of strict JSON, NumPy values included."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    """Write a setting or a record as one line of strict JSON; NumPy values are converted, paths become text."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str)
 
 
 def selection_to_dict(selection: Selection) -> dict[str, Any]:
