@@ -79,7 +79,7 @@ def test_pick_frequencies_follow_the_law(method: str) -> None:
     first = int((explicit_gradients(p, h) ** 2).sum(axis=1).argmax())
     law = law_of_second_and_third(sq, first)
     counts = dict.fromkeys(law, 0)
-    n_runs = 4000
+    n_runs = 2500
     for seed in range(n_runs):
         rng = np.random.default_rng(seed)
         picks = d2_sample([GradientVectors(p, h, np.arange(12))], 3, rng, first="largest", method=method).positions

@@ -8,7 +8,9 @@ from poolwise.kernels.d2 import PlainVectors, Points, measure_all, nearest_sq
 from poolwise.types import FloatArray, IndexArray, Rows
 
 
-def fill_farthest(rows: Rows, indices: IndexArray, chosen: IndexArray, count: int) -> IndexArray:
+def fill_farthest(
+    rows: Rows, indices: IndexArray, chosen: IndexArray, count: int, *, others: IndexArray | None = None
+) -> IndexArray:
     """Extend chosen positions to `count`, each time by the row farthest from all chosen; lowest among equals.
 
     Parameters
@@ -17,6 +19,7 @@ def fill_farthest(rows: Rows, indices: IndexArray, chosen: IndexArray, count: in
     indices : (n,) int64 sorted pool indices of the candidates
     chosen : positions within `indices`, in order; may be empty
     count : len(chosen) <= count <= n
+    others : pool indices of further rows to stay away from, such as the labeled ones
 
     Returns
     -------
@@ -24,19 +27,20 @@ def fill_farthest(rows: Rows, indices: IndexArray, chosen: IndexArray, count: in
 
     Notes
     -----
-    Time one pass against all chosen and one pass per missing item.
+    Time one pass against all that is chosen and one pass per missing item.
     """
-    missing = count - len(chosen)
-    if missing <= 0:
+    if len(chosen) >= count:
         return chosen[:count]
     vectors = PlainVectors(rows, indices)
-    gap = np.full(len(indices), np.inf)
     measure_all(vectors)
-    filled = chosen.tolist()
-    for start in range(0, len(chosen), 1024):
-        _lower(gap, vectors, vectors.take(chosen[start : start + 1024]))
+    gap = np.full(len(indices), np.inf)
+    taken = np.concatenate([indices[chosen], np.empty(0, dtype=np.int64) if others is None else others])
+    for start in range(0, len(taken), 1024):
+        centres = PlainVectors(rows, taken[start : start + 1024], origin=vectors.origin)
+        _lower(gap, vectors, centres.take(np.arange(len(centres))))
     gap[chosen] = -np.inf
-    for _ in range(missing):
+    filled = chosen.tolist()
+    while len(filled) < count:
         position = int(gap.argmax())
         filled.append(position)
         _lower(gap, vectors, vectors.take(np.array([position])))

@@ -11,8 +11,11 @@ from poolwise.strategies import (
     least_confidence,
     margin,
     mase,
+    maxherding,
+    probcover,
     random,
     typiclust,
+    uherding,
 )
 
 __all__ = [
@@ -26,6 +29,9 @@ __all__ = [
     "least_confidence",
     "margin",
     "mase",
+    "maxherding",
+    "probcover",
     "random",
     "typiclust",
+    "uherding",
 ]

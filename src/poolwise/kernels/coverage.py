@@ -1,0 +1,220 @@
+"""Greedy coverage: hard balls over a graph, and soft kernels over reference rows.
+
+Source: Nemhauser, Wolsey & Fisher, "An analysis of approximations for maximizing submodular set functions",
+1978 (greedy); Minoux, "Accelerated greedy algorithms", 1978 (gains only fall, so old ones are upper bounds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from poolwise.kernels.blocks import iter_blocks, load_rows
+from poolwise.kernels.distances import sq_distances
+from poolwise.progress import task
+from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Rows
+
+WINDOW = 32
+"""Candidates whose gains are brought up to date together."""
+
+KERNEL_BYTES = 2**26
+"""Size of one block of kernel values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Edges from n rows to m rows in compressed form: those of row i are targets[starts[i] : starts[i + 1]].
+
+    starts : (n + 1,) int64
+    targets : (E,) int32
+    """
+
+    starts: IndexArray
+    targets: Array
+
+    def of(self, row: int) -> Array:
+        """Targets of one row."""
+        return self.targets[self.starts[row] : self.starts[row + 1]]
+
+    def of_all(self, rows: Array) -> Array:
+        """Targets of some rows, one after another."""
+        counts = self.starts[rows + 1] - self.starts[rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        out: Array = self.targets[np.repeat(self.starts[rows], counts) + within]
+        return out
+
+    def reversed(self, n_targets: int) -> Graph:
+        """The same edges, from targets to rows."""
+        order = np.argsort(self.targets, kind="stable")
+        rows = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
+        counts = np.bincount(self.targets, minlength=n_targets)
+        return Graph(np.concatenate([[0], np.cumsum(counts)]), rows[order])
+
+
+def greedy_cover(graph: Graph, covered: BoolArray, free: BoolArray, count: int) -> tuple[IndexArray, IndexArray]:
+    """Take the free row that covers most uncovered targets, again and again, while one covers any.
+
+    Parameters
+    ----------
+    graph : from n rows to m targets
+    covered : (m,) bool, changed in place
+    free : (n,) bool, rows that may be taken
+    count : most rows to take
+
+    Returns
+    -------
+    (t,) positions in order, t <= count, and (t,) newly covered targets of each; lowest position among equals.
+
+    Notes
+    -----
+    Time O(E + t n): each edge is looked at once when its target becomes covered.
+    """
+    back = graph.reversed(len(covered))
+    degree = np.bincount(back.of_all(np.flatnonzero(~covered)), minlength=len(free))
+    degree[~free] = -1
+    chosen: list[int] = []
+    gains: list[int] = []
+    with task("covering", count) as work:
+        while len(chosen) < count:
+            row = int(degree.argmax())
+            if degree[row] <= 0:
+                break
+            fresh = graph.of(row)
+            fresh = fresh[~covered[fresh]]
+            covered[fresh] = True
+            chosen.append(row)
+            gains.append(len(fresh))
+            np.subtract.at(degree, back.of_all(fresh), 1)
+            degree[row] = -1
+            work.advance()
+    return np.array(chosen, dtype=np.int64), np.array(gains, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftCover:
+    """Rows chosen by `greedy_soft_cover`.
+
+    positions : (count,) int64 within the candidates, in order
+    gains : (count,) float64, what each added to the coverage
+    coverage : weighted mean similarity of the reference rows to their nearest chosen or earlier row
+    """
+
+    positions: IndexArray
+    gains: FloatArray
+    coverage: float
+
+
+def greedy_soft_cover(
+    rows: Rows,
+    candidates: IndexArray,
+    reference: IndexArray,
+    weights: FloatArray,
+    sigma: float,
+    before: IndexArray,
+    count: int,
+) -> SoftCover:
+    """Maximise sum_j w_j max_s k(j, s) over the chosen s, greedily; k(a, b) = exp(-|a - b|^2 / sigma^2).
+
+    Parameters
+    ----------
+    rows : (N, D)
+    candidates : (n,) int64 sorted pool indices that may be chosen
+    reference : (R,) int64 pool indices that are to be covered
+    weights : (R,) float >= 0
+    sigma : > 0
+    before : pool indices chosen earlier; may be empty
+    count : 1 <= count <= n
+
+    Returns
+    -------
+    SoftCover; lower position among equal gains. Once nothing adds anything, the lowest positions follow.
+
+    Notes
+    -----
+    Gains only fall, so old ones bound new ones: only the candidates with the best old gains are looked at again,
+    32 at a time in one matrix product. Time n R D once, then about 32 R D per window, which yields one to
+    several picks. Memory R D + n.
+    """
+    j = load_rows(rows, reference)
+    weights = weights.astype(np.float32)
+    held = np.zeros(len(reference), dtype=np.float32)  # similarity to the nearest chosen row
+    step = max(1, KERNEL_BYTES // (4 * max(len(reference), 1)))
+    for start in range(0, len(before), step):
+        np.maximum(held, _kernel(load_rows(rows, before[start : start + step]), j, sigma).max(axis=0), out=held)
+    gains = np.empty(len(candidates), dtype=np.float64)
+    for start, block in iter_blocks(rows, candidates, block_rows=step):
+        gains[start : start + len(block)] = _gains(_kernel(block, j, sigma), held, weights)
+    positions, won = np.empty(count, dtype=np.int64), np.empty(count)
+    done = 0
+    with task("covering", count) as work:
+        while done < count:
+            window, rival = _window(gains)
+            similarity = _kernel(load_rows(rows, candidates[window]), j, sigma)  # (W, R)
+            while done < count:
+                fresh = np.where(np.isfinite(gains[window]), _gains(similarity, held, weights), -np.inf)
+                best = int(np.lexsort((window, -fresh))[0])
+                behind = rival is not None and (-fresh[best], window[best]) > (-gains[rival], rival)
+                gains[window] = fresh
+                if behind or fresh[best] == -np.inf:
+                    break
+                positions[done], won[done] = window[best], fresh[best]
+                done += 1
+                np.maximum(held, similarity[best], out=held)
+                gains[window[best]] = -np.inf
+                work.advance()
+    return SoftCover(positions, won, float(held.astype(np.float64) @ weights / max(weights.sum(), 1e-30)))
+
+
+def _window(gains: FloatArray) -> tuple[IndexArray, int | None]:
+    """Positions with the best old gains, ascending, and the best position outside; None if there is none."""
+    size = min(WINDOW, len(gains))
+    if size == len(gains):
+        return np.arange(size), None
+    edge = np.partition(gains, -size - 1)[-size - 1]
+    top = np.flatnonzero(gains >= edge)
+    top = top[np.lexsort((top, -gains[top]))]
+    return np.sort(top[:size]), int(top[size])
+
+
+def _gains(similarity: FloatArray, held: FloatArray, weights: FloatArray) -> FloatArray:
+    better = similarity - held
+    np.maximum(better, 0, out=better)
+    out: FloatArray = (better @ weights).astype(np.float64)
+    return out
+
+
+def _kernel(a: FloatArray, b: FloatArray, sigma: float) -> FloatArray:
+    out = sq_distances(a, b)  # (len(a), len(b))
+    out *= np.float32(-1 / sigma**2)
+    np.exp(out, out=out)
+    return out
+
+
+EXACT_REFERENCE = 20_000
+"""Pools up to this size are measured whole."""
+
+REFERENCE_BYTES = 2**29
+"""Reference rows are kept in memory up to this size."""
+
+
+def reference_size(n: int, count: int, width: int, wanted: int | None) -> int:
+    """How many rows to measure coverage on: all of a small pool, else max(20 count, 5000), or what is wanted.
+
+    Fewer than 5 reference rows a pick make picks chase the sample; below 20 the result names it in its notes.
+    """
+    if wanted is not None:
+        return int(np.clip(wanted, 1, n))
+    if n <= EXACT_REFERENCE:
+        return n
+    return int(min(n, max(20 * count, 5000), REFERENCE_BYTES // (4 * width)))
+
+
+def reference_notes(size: int, n: int, count: int) -> dict[str, int | str]:
+    """Facts about the reference rows for the notes of a batch."""
+    notes: dict[str, int | str] = {"reference": size}
+    if size < min(n, 20 * count):
+        notes["warning"] = (
+            f"coverage was measured on {size} items; {min(n, 20 * count)} (20 per pick) or more are advised"
+        )
+    return notes
