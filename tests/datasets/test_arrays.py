@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from poolwise.datasets import open_source
-from poolwise.datasets.arrays import count_rows
+from poolwise.datasets.arrays import check_embeddings
 from poolwise.errors import InputError
+from poolwise.store.arrays import open_rows
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
 
@@ -25,15 +26,18 @@ def test_every_format_gives_the_same_number_of_rows(tmp_path: Path) -> None:
     for name in ("x.npy", "one.npz", "named.npz", "x.parquet"):
         source = open_source(embeddings=tmp_path / name)
         assert len(source) == 6, name
-        assert source.embeddings == tmp_path / name
+        assert np.array_equal(open_rows(source.embeddings)[slice(0, 6)], X), "the store opens the same array"
         assert [item.item_id for item in source.items] == list("012345")
-    assert count_rows(X) == count_rows(pd.DataFrame(X)) == count_rows(X.tolist()) == 6
+    for value in (X, pd.DataFrame(X), X.tolist()):
+        assert check_embeddings(value)[0] == 6
 
 
 def test_a_safetensors_head_is_read_as_the_library_writes_it(tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.numpy").save_file
     save_file({"features": X}, tmp_path / "x.safetensors", metadata={"made": "here"})
-    assert count_rows(tmp_path / "x.safetensors") == 6
+    assert check_embeddings(tmp_path / "x.safetensors") == (6, tmp_path / "x.safetensors")
+    save_file({"features": X, "ids": X[:, 0].copy()}, tmp_path / "two.safetensors")
+    assert check_embeddings(tmp_path / "two.safetensors") == (6, f"{tmp_path / 'two.safetensors'}#features")
 
 
 def test_a_torch_tensor_is_accepted() -> None:
@@ -65,6 +69,30 @@ def test_embeddings_beside_images_or_texts_must_have_their_rows() -> None:
         open_source(embeddings=X[:5], table=frame)
 
 
+def test_one_of_several_arrays_can_be_named_and_others_are_its_columns(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=X, b=X[:3] + 1, y=np.array(list("pqpqpq")), n=np.arange(6))
+    source = open_source(embeddings=f"{tmp_path / 'x.npz'}#a", label_column="y", id_column="n")
+    assert source.labels == tuple("pqpqpq")
+    assert [item.item_id for item in source.items] == list("012345")
+    assert np.array_equal(open_rows(source.embeddings)[slice(0, 6)], X)
+    with pytest.raises(InputError, match="has no array 'z'; it has a, b, n, y"):
+        open_source(embeddings=f"{tmp_path / 'x.npz'}#z")
+    with pytest.raises(InputError, match="has 6 rows, but the embeddings have 3"):
+        open_source(embeddings=f"{tmp_path / 'x.npz'}#b", label_column="y")
+    with pytest.raises(InputError, match="has no column 'label'"):
+        open_source(embeddings=f"{tmp_path / 'x.npz'}#b", label_column="label")
+
+
+def test_a_folder_of_parts_counts_all_its_rows(tmp_path: Path) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"part-{number}.npy", X)
+    source = open_source(embeddings=tmp_path)
+    assert len(source) == len(open_rows(source.embeddings)) == 18
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds no .npy file"):
+        open_source(embeddings=tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -73,7 +101,7 @@ def test_embeddings_beside_images_or_texts_must_have_their_rows() -> None:
         (lambda p: np.save(p / "x.npy", np.array([{}], dtype=object), allow_pickle=True), "cannot be read"),
         (lambda p: (p / "x.npy").write_bytes(b""), "cannot be read"),
         (lambda p: (p / "x.npz").write_bytes(b"PK nonsense"), "cannot be read"),
-        (lambda p: np.savez(p / "x.npz", a=X, b=X), "a .6, 2., b .6, 2.; expected one"),
+        (lambda p: np.savez(p / "x.npz", a=X, b=X), "a .6, 2., b .6, 2.; expected one .* Name it: FILE#NAME"),
         (lambda p: (p / "x.safetensors").write_bytes(b"\xff" * 12), "cannot be read"),
         (lambda p: (p / "x.safetensors").write_bytes(b"\x01"), "cannot be read"),
         (lambda p: (p / "x.pt").write_bytes(b"x"), "ends in '.pt'; expected one of .npy"),

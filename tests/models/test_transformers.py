@@ -88,6 +88,43 @@ def test_images_give_the_class_token(library: Any, tmp_path: Path) -> None:
     assert np.allclose(got[0], expected, atol=1e-5)
 
 
+def test_a_model_without_class_token_gives_the_mean_over_places(library: Any, tmp_path: Path) -> None:
+    config = library.SwinConfig(
+        image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4
+    )
+    network = library.SwinModel(config).eval()
+    network.save_pretrained(tmp_path)
+    library.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    opened = open_backbone(f"transformers:{tmp_path}", content="image", device="cpu")
+    prepared = opened.prepare(PICTURE)
+    with torch.inference_mode():
+        expected = network(pixel_values=prepared[None]).last_hidden_state[0].mean(dim=0).numpy()
+    assert np.allclose(opened.embed([prepared])[0], expected, atol=1e-5)
+    assert opened.width == len(expected)
+
+
+def test_an_encoder_decoder_and_a_model_without_padding_embed_texts(
+    library: Any, bert: tuple[Any, Any, Path], tmp_path: Path
+) -> None:
+    t5 = library.T5Config(
+        vocab_size=10, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0
+    )
+    gpt = library.GPT2Config(
+        vocab_size=10, n_embd=16, n_layer=1, n_head=2, n_positions=20, bos_token_id=2, eos_token_id=3
+    )
+    for number, (network, pad) in enumerate([(library.T5Model(t5), True), (library.GPT2Model(gpt).half(), False)]):
+        folder = tmp_path / str(number)
+        network.save_pretrained(folder)
+        tokenizer = library.BertTokenizer.from_pretrained(bert[2])
+        if not pad:
+            tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+        tokenizer.save_pretrained(folder)
+        opened = open_backbone(f"transformers:{folder}", content="text", device="cpu")
+        one, two = opened.embed(["hello cat"]), opened.embed(["hello cat", "a much longer text of a cat and dogs"])
+        assert one.shape == (1, opened.width) == (1, 16)
+        assert np.allclose(one[0], two[0], atol=1e-4), "padding changes nothing"
+
+
 def test_an_image_text_model_embeds_both_into_one_space(
     library: Any, bert: tuple[Any, Any, Path], tmp_path: Path
 ) -> None:

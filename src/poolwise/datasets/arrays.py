@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.lib import format as npy
 
 from poolwise.datasets.columns import Columns, read_columns
 from poolwise.datasets.source import Source
-from poolwise.datasets.tables import open_table
+from poolwise.datasets.tables import Table, open_table
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_rows
 from poolwise.types import Item
@@ -34,27 +36,29 @@ def arrays(
 
     Parameters
     ----------
-    embeddings : (N, D) array, tensor, data frame, or path of a .npy, .npz, .parquet or .safetensors file
-    table : table of N rows that holds the id, label and group columns; default the data frame or
-        Parquet file of the embeddings itself, whose other columns are then the embeddings
+    embeddings : (N, D) array, tensor or data frame; or a path as `check_embeddings` takes it
+    table : table of N rows that holds the id, label and group columns. Without it they are taken from
+        the embeddings: other columns of the data frame or Parquet file, other arrays of the .npz file
 
     Returns
     -------
-    A source of kind "arrays"; its `embeddings` are the path as given, or an array.
+    A source of kind "arrays"; its `embeddings` are an array, or a path with the name of the array.
 
     Raises
     ------
     InputError
         If the file is missing or of another kind, or the table has another number of rows.
     """
-    columns = (id_column, label_column, group_column)
-    named = [column for column in columns if column is not None]
-    if named and table is None:
-        table, embeddings = embeddings, _other_columns(embeddings, named)
-    n_rows = count_rows(embeddings)
+    named = [column for column in (id_column, label_column, group_column) if column is not None]
+    opened = None if table is None else open_table(table)
+    if named and opened is None:
+        if isinstance(embeddings, str | Path) and _split(embeddings)[0].suffix.lower() == ".npz":
+            opened = _npz_table(_split(embeddings)[0], named)
+        else:
+            opened, embeddings = _other_columns(embeddings, named)
+    n_rows, embeddings = check_embeddings(embeddings)
     who = Columns([str(row) for row in range(n_rows)], [None] * n_rows, None, None)
-    if table is not None:
-        opened = open_table(table)
+    if opened is not None:
         if opened.n_rows != n_rows:
             raise InputError(
                 f"{opened.where} has {opened.n_rows} rows, but the embeddings have {n_rows}. "
@@ -71,8 +75,18 @@ def arrays(
     )
 
 
-def count_rows(embeddings: Any) -> int:
-    """Count the rows of an array without loading it.
+def check_embeddings(embeddings: Any) -> tuple[int, Any]:
+    """Count the rows of embeddings without loading them.
+
+    Parameters
+    ----------
+    embeddings : array in memory; .npy, .npz, .parquet or .safetensors file, or folder of .npy parts.
+        `FILE#NAME` chooses an array of a .npz or .safetensors file; else it is the one named
+        "embeddings", or the only one with two dimensions
+
+    Returns
+    -------
+    N, and the array as given or its path, with `#NAME` where the file holds several.
 
     Raises
     ------
@@ -80,27 +94,33 @@ def count_rows(embeddings: Any) -> int:
         If there is no such file, no such format, no (N, D) array, or no row.
     """
     if not isinstance(embeddings, str | Path):
-        shape = as_rows(embeddings, "embeddings").shape
-        return _checked(shape, "embeddings")
-    path = Path(embeddings).expanduser()
-    if not path.is_file():
+        return _checked(as_rows(embeddings, "embeddings").shape, "embeddings"), embeddings
+    path, name = _split(embeddings)
+    where = f"embeddings {path.name!r}"
+    if not path.exists():
         raise InputError(f"embeddings={str(embeddings)!r} is not a file; expected {', '.join(ENDINGS)}.")
-    where, ending = f"embeddings file {path.name!r}", path.suffix.lower()
-    if ending not in ENDINGS:
-        raise InputError(f"{where} ends in {ending!r}; expected one of {', '.join(ENDINGS)}. Save it as .npy.")
+    if not path.is_dir() and path.suffix.lower() not in ENDINGS:
+        raise InputError(f"{where} ends in {path.suffix!r}; expected one of {', '.join(ENDINGS)}. Save it as .npy.")
     try:
-        if ending == ".npy":
-            return _checked(np.load(path, mmap_mode="r", allow_pickle=False).shape, where)
-        if ending == ".npz":
-            return _checked(_only_matrix(_npz_shapes(path), where), where)
-        if ending == ".safetensors":
-            return _checked(_only_matrix(_safetensors_shapes(path), where), where)
-        meta = pq.ParquetFile(path).metadata
-        return _checked((meta.num_rows, meta.num_columns), where)
-    except (ValueError, OSError, EOFError, struct.error, KeyError, pa.ArrowInvalid) as error:
+        shapes = _shapes(path)
+        chosen = name if name is not None else _only_matrix(shapes, where)
+        if chosen not in shapes:
+            raise InputError(f"{where} has no array {chosen!r}; it has {', '.join(sorted(shapes))}.")
+        n_rows = _checked(shapes[chosen], where)
+    except (ValueError, OSError, EOFError, struct.error, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where} cannot be read ({error}). Save it again, as .npy for example.") from error
+    return n_rows, path if len(shapes) == 1 else f"{path}#{chosen}"
+
+
+def _split(embeddings: str | Path) -> tuple[Path, str | None]:
+    """Split `FILE#NAME`, unless there is a file of that very name."""
+    path = Path(embeddings).expanduser()
+    if path.exists() or "#" not in path.name:
+        return path, None
+    file, _, name = path.name.rpartition("#")
+    return path.with_name(file), name
 
 
 def _checked(shape: tuple[int, ...], where: str) -> int:
@@ -111,21 +131,41 @@ def _checked(shape: tuple[int, ...], where: str) -> int:
     return int(shape[0])
 
 
-def _only_matrix(shapes: dict[str, tuple[int, ...]], where: str) -> tuple[int, ...]:
+def _only_matrix(shapes: Mapping[str, tuple[int, ...]], where: str) -> str:
     """Choose `embeddings`, or else the only array with two dimensions."""
-    if "embeddings" in shapes:
-        return shapes["embeddings"]
+    if "embeddings" in shapes or len(shapes) == 1:
+        return "embeddings" if "embeddings" in shapes else next(iter(shapes))
     matrices = [name for name, shape in shapes.items() if len(shape) == 2]
     if len(matrices) != 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "nothing"
-        raise InputError(f"{where} holds {listed}; expected one (N, D) array, or one named 'embeddings'.")
-    return shapes[matrices[0]]
+        raise InputError(f"{where} holds {listed}; expected one (N, D) array. Name it: FILE#NAME.")
+    return matrices[0]
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of all arrays of a file or folder from their heads."""
+    ending = path.suffix.lower()
+    if path.is_dir():
+        return {"": _folder_shape(path)}
+    if ending == ".npy":
+        return {"": np.load(path, mmap_mode="r", allow_pickle=False).shape}
+    if ending == ".npz":
+        return _npz_shapes(path)
+    if ending == ".safetensors":
+        return _safetensors_shapes(path)
+    meta = pq.ParquetFile(path).metadata
+    return {"": (meta.num_rows, meta.num_columns)}
+
+
+def _folder_shape(path: Path) -> tuple[int, ...]:
+    """Add up the rows of the .npy parts of a folder."""
+    shapes = [np.load(part, mmap_mode="r", allow_pickle=False).shape for part in sorted(path.glob("*.npy"))]
+    if not shapes:
+        raise InputError(f"folder {str(path)!r} holds no .npy file; expected the parts of an array.")
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes in an archive from the head of each array."""
-    import zipfile
-
     shapes = {}
     try:
         archive = zipfile.ZipFile(path)
@@ -141,7 +181,7 @@ def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes from the JSON at the head of the file: 8 bytes of length, then the JSON."""
+    """Read the JSON at the head of the file: 8 bytes of length, then the JSON."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > path.stat().st_size:
@@ -150,13 +190,25 @@ def _safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(entry["shape"]) for name, entry in head.items() if name != "__metadata__"}
 
 
-def _other_columns(embeddings: Any, named: list[str]) -> Any:
-    """Take all columns but the named ones of a data frame or Parquet file as one array."""
-    if hasattr(embeddings, "columns") and hasattr(embeddings, "drop"):
-        for name in named:
-            open_table(embeddings).check(name)
-        return embeddings.drop(columns=named).to_numpy()
-    if not isinstance(embeddings, str | Path) or Path(embeddings).suffix.lower() != ".parquet":
+def _npz_table(path: Path, named: list[str]) -> Table:
+    """Take some arrays of a .npz file as the columns of a table."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns = {name: archive[name].tolist() for name in named if name in archive.files}
+            names = tuple(archive.files)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"embeddings {path.name!r} cannot be read ({error}). Save it again.") from error
+    n_rows = min((len(column) for column in columns.values()), default=0)
+    table = Table(f"file {path.name!r}", path, names, n_rows, columns)
+    for name in named:
+        table.check(name)
+    return table
+
+
+def _other_columns(embeddings: Any, named: list[str]) -> tuple[Table, Any]:
+    """Open a data frame or Parquet file as a table, and take all columns but the named ones as one array."""
+    frame = hasattr(embeddings, "columns") and hasattr(embeddings, "iloc")
+    if not frame and (not isinstance(embeddings, str | Path) or Path(embeddings).suffix.lower() != ".parquet"):
         raise InputError(
             f"embeddings have no column {named[0]!r}: they are not a table. Give the columns with table=FILE."
         )
@@ -164,11 +216,12 @@ def _other_columns(embeddings: Any, named: list[str]) -> Any:
     for name in named:
         opened.check(name)
     rest = [name for name in opened.names if name not in named]
-    columns = opened.data.read(columns=rest).columns
-    blocks = [_block(column, name) for column, name in zip(columns, rest, strict=True)]
-    if not blocks:
+    if not rest:
         raise InputError(f"{opened.where} has no column besides {', '.join(named)}; expected the embeddings there.")
-    return np.concatenate(blocks, axis=1)
+    if frame:
+        return opened, opened.data[rest].to_numpy()
+    columns = opened.data.read(columns=rest).columns
+    return opened, np.concatenate([_block(c, name) for c, name in zip(columns, rest, strict=True)], axis=1)
 
 
 def _block(column: pa.ChunkedArray, name: str) -> np.ndarray[Any, Any]:

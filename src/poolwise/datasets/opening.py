@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from poolwise.datasets.arrays import arrays, count_rows
+from poolwise.datasets.arrays import arrays, check_embeddings
 from poolwise.datasets.image_array import image_array
 from poolwise.datasets.image_folder import image_folder
 from poolwise.datasets.image_list import image_list, image_paths
@@ -82,7 +82,7 @@ def open_source(
         return arrays(embeddings, table=table, **columns)
     if embeddings is None:
         return source
-    n_rows = count_rows(embeddings)
+    n_rows, embeddings = check_embeddings(embeddings)
     if n_rows != len(source):
         raise InputError(
             f"embeddings have {n_rows} rows, but there are {len(source)} items. "

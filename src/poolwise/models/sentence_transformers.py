@@ -65,7 +65,7 @@ def sentence_transformers(
         raise InputError(f"{str(folder)!r} is not a complete sentence-transformers model ({reason}).") from error
     return SentenceTransformers(
         name=f"sentence-transformers:{model or folder.name}",
-        network=network,
+        network=network.eval().float(),
         width=_width(network),
         digest=digest_of({"weights": files_digest(folder)}),
     )

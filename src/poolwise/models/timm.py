@@ -74,7 +74,7 @@ def timm(
     config = {key: value for key, value in config.items() if isinstance(value, int | float | str | list | tuple)}
     return Timm(
         name=f"timm:{model}",
-        network=network.eval().to(pick_device(device)),
+        network=network.eval().float().to(pick_device(device)),
         transform=library.data.create_transform(**config, is_training=False),
         width=int(network.num_features if not hasattr(network, "head_hidden_size") else network.head_hidden_size),
         digest=digest_of({"architecture": architecture, "transform": config, "weights": files_digest(path)}),

@@ -1,8 +1,8 @@
 """Models of the transformers library: `transformers:MODEL or FOLDER`, for texts and for images.
 
 Texts: the mean of the last hidden states over the tokens that are no padding (Reimers & Gurevych,
-"Sentence-BERT", EMNLP 2019, section 3). Images: the pooled output where the model has one trained
-for it, else the state of the class token. Image-text models: their joint space.
+"Sentence-BERT", EMNLP 2019, section 3). Images: the last state of the class token where the model
+has one, else the mean over places. Image-text models: their joint space.
 """
 
 from __future__ import annotations
@@ -70,10 +70,12 @@ def transformers(
             f"{str(folder)!r} is not a complete {content} model ({reason}). "
             "Expected config.json, model.safetensors and the tokenizer or image processor."
         ) from error
+    if content == "text" and reader.pad_token is None:  # models that continue texts know no padding
+        reader.pad_token = reader.eos_token
     return Transformers(
         name=f"transformers:{model or folder.name}",
         content=content,
-        network=network.eval().to(pick_device(device)),
+        network=network.eval().float().to(pick_device(device)),
         reader=reader,
         width=_width(network, content),
         digest=digest_of(
@@ -127,17 +129,19 @@ class Transformers:
         hidden = output.last_hidden_state
         if hidden.ndim == 4:  # convolutional: (n, D, h, w)
             return hidden.mean(dim=(2, 3))
-        return hidden[:, 0]
+        has_class_token = any(name.endswith("cls_token") for name, _ in self.network.named_parameters())
+        return hidden[:, 0] if has_class_token else hidden.mean(dim=1)
 
 
 def _network(library: Any, folder: Path, file: Path | None) -> Any:
     safely = {"local_files_only": True, "trust_remote_code": False}
     if file is None:
-        return library.AutoModel.from_pretrained(folder, use_safetensors=True, **safely)
-    config = library.AutoConfig.from_pretrained(folder, **safely)
-    network = library.AutoModel.from_config(config, trust_remote_code=False)
-    network.load_state_dict(load_state(file), strict=True)
-    return network
+        network = library.AutoModel.from_pretrained(folder, use_safetensors=True, **safely)
+    else:
+        config = library.AutoConfig.from_pretrained(folder, **safely)
+        network = library.AutoModel.from_config(config, trust_remote_code=False)
+        network.load_state_dict(load_state(file), strict=True)
+    return network.get_encoder() if network.config.is_encoder_decoder else network
 
 
 def _width(network: Any, content: EmbeddedContent) -> int:
