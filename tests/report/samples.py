@@ -33,7 +33,7 @@ def pool(name: str = "birds", text: str | None = None, image: str | None = PIXEL
         facts=(Fact(name, name, name),),
         sentences=(f"About {name}.",),
         rounds=(
-            RoundFacts(1, "random", 10, 10, {"accuracy": Estimate(0.5, 0.4, 0.6)}, 0.01, 0.1, 30.0),
+            RoundFacts(1, "random", 10, 10, {"accuracy": Estimate(0.5, 0.4, 0.6)}, 0.01, 0.1, 30.0, 10),
             RoundFacts(2, name, 20, 10, {"accuracy": Estimate(0.7, 0.6, 0.8), name: Estimate(3.0)}, notes={name: name}),
         ),
         class_counts={name: 12, "other": 8},

@@ -98,6 +98,6 @@ def test_picks_show_pictures_texts_or_numbers_and_say_how_many_more() -> None:
     assert "1 5 – not answered" in said and "more" not in said
 
 
-def test_cost_divides_peoples_time_by_the_labels_they_gave() -> None:
+def test_cost_divides_peoples_time_by_the_answers_that_were_timed() -> None:
     said = words(cost, pool())
     assert "1 random 10 30 s 3 s 10 ms 100 ms" in said

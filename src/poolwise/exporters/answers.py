@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from poolwise.store.pool import PoolStore
 from poolwise.types import Annotation
@@ -42,15 +40,3 @@ def answer_rows(store: PoolStore, *, history: bool = False) -> list[dict[str, An
         }
         for item_id, answer in zip(ids, answers, strict=True)
     ]
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Let `write` fill a file that takes its place only when it is complete."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -11,8 +11,9 @@ import csv as csv_format
 import io
 from pathlib import Path
 
-from poolwise.exporters.answers import COLUMNS, answer_rows, write_whole
+from poolwise.exporters.answers import COLUMNS, answer_rows
 from poolwise.registry import exporter
+from poolwise.store.files import write_atomic
 from poolwise.store.pool import PoolStore
 
 
@@ -23,4 +24,5 @@ def csv(store: PoolStore, path: Path, *, history: bool = False) -> Path:
     writer = csv_format.DictWriter(text, COLUMNS)
     writer.writeheader()
     writer.writerows(answer_rows(store, history=history))
-    return write_whole(path, lambda file: file.write(text.getvalue().encode("utf-8")))
+    write_atomic(path, text.getvalue().encode("utf-8"))
+    return path

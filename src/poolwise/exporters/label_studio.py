@@ -22,8 +22,8 @@ from PIL import Image
 
 from poolwise.datasets.content import load_image
 from poolwise.errors import InputError, UnreadableItemError
-from poolwise.exporters.answers import write_whole
 from poolwise.registry import exporter
+from poolwise.store.files import write_atomic
 from poolwise.store.pool import PoolStore
 from poolwise.types import NOT_OF_INTEREST, Item
 
@@ -64,8 +64,9 @@ def label_studio(
         for item, shown, (_, strategy, rank) in zip(items, content, ranked, strict=True)
     ]
     setup = labeling_setup(store.classes, "image" if "image" in tasks[0]["data"] else "text")
-    write_whole(path.with_suffix(".xml"), lambda file: file.write(setup.encode("utf-8")))
-    return write_whole(path, lambda file: file.write(json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8")))
+    write_atomic(path.with_suffix(".xml"), setup.encode("utf-8"))
+    write_atomic(path, json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8"))
+    return path
 
 
 def labeling_setup(classes: Sequence[str], kind: Literal["image", "text"]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
-from poolwise.exporters.answers import COLUMNS, answer_rows, write_whole
+from poolwise.exporters.answers import COLUMNS, answer_rows
 from poolwise.registry import exporter
+from poolwise.store.files import write_atomic
 from poolwise.store.pool import PoolStore
 
 
@@ -19,4 +21,7 @@ def parquet(store: PoolStore, path: Path, *, history: bool = False) -> Path:
     types = {"seconds": pyarrow.float64(), "round": pyarrow.int64()}
     schema = pyarrow.schema([(name, types.get(name, text)) for name in COLUMNS])
     table = pyarrow.Table.from_pylist(answer_rows(store, history=history), schema=schema)
-    return write_whole(path, lambda file: pyarrow.parquet.write_table(table, file))
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    write_atomic(path, buffer.getbuffer())
+    return path

@@ -2,6 +2,8 @@
 
 from poolwise.report import (
     balance,
+    build_bench,
+    build_pool,
     choice,
     comparison,
     cost,
@@ -14,10 +16,14 @@ from poolwise.report import (
     savings,
     setup,
     summary,
+    thumbnails,
+    versions,
 )
 
 __all__ = [
     "balance",
+    "build_bench",
+    "build_pool",
     "choice",
     "comparison",
     "cost",
@@ -30,4 +36,6 @@ __all__ = [
     "savings",
     "setup",
     "summary",
+    "thumbnails",
+    "versions",
 ]

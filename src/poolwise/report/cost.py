@@ -13,7 +13,7 @@ TEMPLATE = """\
 {% if rounds %}
 <div class="scroll"><table>
 <thead><tr><th class="n">Round</th><th>Strategy</th><th class="n">Labels asked</th><th class="n">People’s time</th>
-<th class="n">Per label</th><th class="n">Choosing</th><th class="n">Training</th></tr></thead>
+<th class="n">Per answer</th><th class="n">Choosing</th><th class="n">Training</th></tr></thead>
 <tbody>
 {% for round in rounds %}
 <tr><td class="n">{{ round.number }}</td><td>{{ round.strategy }}</td><td class="n">{{ round.n_picked | number }}</td>
@@ -47,6 +47,6 @@ def cost(report: Report) -> Markup | None:
 
 
 def _per_label(facts: RoundFacts) -> float | None:
-    if facts.seconds_annotating is None or facts.n_picked == 0:
+    if facts.seconds_annotating is None or facts.n_timed == 0:
         return None
-    return facts.seconds_annotating / facts.n_picked
+    return facts.seconds_annotating / facts.n_timed

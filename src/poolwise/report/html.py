@@ -6,6 +6,7 @@ only made here and in `charts/`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from poolwise.report.model import Estimate
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
+LONGEST = 400
+"""Longer texts in settings and notes are cut."""
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
@@ -66,10 +69,11 @@ def p_value(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None, write: Callable[[float | None], str]) -> str:
-    """Write "low to high", or a dash where there is no interval."""
+    """Write "low to high", or a dash where there is no interval; a low of minus infinity is "any loss"."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return DASH
-    return f"{write(estimate.low)} to {write(estimate.high)}"
+    low = "any loss" if estimate.low == -math.inf else write(estimate.low)
+    return f"{low} to {write(estimate.high)}"
 
 
 def anything(value: Any) -> str:
@@ -82,7 +86,8 @@ def anything(value: Any) -> str:
         return ", ".join(f"{name}: {anything(v)}" for name, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(anything(v) for v in value)
-    return str(value)
+    text = str(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
 
 
 ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)

@@ -36,7 +36,7 @@ class RoundFacts:
 
     metrics : by name; "accuracy" and "mean_class_accuracy" are drawn, others are listed
     seconds_select, seconds_fit : computing time, None where not recorded
-    seconds_annotating : time people spent on the labels of this round, None where not recorded
+    seconds_annotating : time people spent on `n_timed` answers of this round, None where not recorded
     notes : what the strategy said about the whole batch
     """
 
@@ -48,6 +48,7 @@ class RoundFacts:
     seconds_select: float | None = None
     seconds_fit: float | None = None
     seconds_annotating: float | None = None
+    n_timed: int = 0
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from poolwise.registry import SECTIONS
 from poolwise.report.html import render
 from poolwise.report.model import Report
+from poolwise.store.files import make_directory, write_atomic
 
 ORDER = ("summary", "learning", "curves", "comparison", "savings", "choice", "balance", "picks", "cost", "setup")
 """Reading order. A section that is not listed comes before the setup."""
@@ -78,11 +79,9 @@ def write_page(report: Report, out: Path) -> Path:
 
     Raises
     ------
-    OSError
-        If the folder cannot be written.
+    StoreError
+        If the folder cannot be written or the disk is full.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.part")
-    partial.write_bytes(page(report).encode("utf-8", "replace"))
-    partial.replace(out)
+    make_directory(out.parent)
+    write_atomic(out, page(report).encode("utf-8", "replace"))
     return out

@@ -90,7 +90,7 @@ def _draw(
     named = not narrow and len(series) > 1
     longest = max((len(s.name) for s in series), default=0)
     right = min(longest * CHAR_PX + 26, 190.0) if named else 14.0
-    left, top = (46.0 if narrow else 58.0), 26.0
+    left, top = (46.0 if narrow else 58.0), 32.0
     plot_height = max(200.0 if narrow else 330.0, LABEL_GAP_PX * len(series) if named else 0.0)
     height = top + plot_height + 46
     x = Scale(_x_range(series), (left, width - right))
@@ -130,7 +130,7 @@ def _axes(
         marks.append(element("text", write_x(value), class_="tick", x=x(value), y=bottom + 19, text_anchor="middle"))
     marks.append(element("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
     marks.append(element("text", x_label, class_="name", x=(left + right) / 2, y=bottom + 39, text_anchor="middle"))
-    marks.append(element("text", y_label, class_="name", x=2, y=top - 12))
+    marks.append(element("text", y_label, class_="name", x=2, y=top - 19))
     return marks
 
 
