@@ -22,10 +22,11 @@ from poolwise.types import Annotation, Item, PoolState, Selection
 
 
 def label(path: Path, start: int) -> Iterator[int]:
-    """Label item k % N with class k % 5, k = start, start + 1, ..."""
+    """Label item k % N with class k % 5, three k at a time from `start` on."""
     pool = PoolStore.open(path)
-    for k in range(start, start + 10_000):
-        pool.annotate([Annotation(k % pool.n_items, f"c{k % 5}", annotator=str(k))], allow_unasked=True)
+    for k in range(start, start + 30_000, 3):
+        answers = [Annotation(j % pool.n_items, f"c{j % 5}", annotator=str(j)) for j in range(k, k + 3)]
+        pool.annotate(answers, allow_unasked=True)
         yield k
 
 

@@ -73,13 +73,13 @@ def test_no_acknowledged_label_is_lost(kill: Kill, tmp_path: Path) -> None:
         with PoolStore.open(tmp_path / "p") as pool:
             kept = pool.annotations()
             assert [a.annotator for a in kept] == [str(k) for k in range(len(kept))]
-            n_acknowledged = n_kept + len(done)
-            assert len(kept) in (n_acknowledged, n_acknowledged + 1)  # one may have been cut off before its answer
+            n_acknowledged = n_kept + 3 * len(done)
+            assert len(kept) in (n_acknowledged, n_acknowledged + 3)  # one call may have been cut off as it returned
             n_kept = len(kept)
             last = {k % 50: f"c{k % 5}" for k in range(n_kept)}
             names, state = pool.classes, pool.state()
             assert {i: names[state.labels[i]] for i in state.labeled.tolist()} == last
-    assert n_kept > 60
+    assert n_kept > 180
 
 
 def test_the_next_batch_is_the_one_an_undisturbed_pool_gives(kill: Kill, tmp_path: Path) -> None:
