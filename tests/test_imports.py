@@ -17,10 +17,13 @@ ROWS = [
     {"store", "datasets", "models", "engine"},
     {"train", "oracles", "exporters"},
     {"loop"},
-    {"auto", "bench", "apps"},
+    {"audit"},
+    {"auto", "bench", "apps", "status"},
     {"report", "web"},
-    {"pool", "__init__"},
-    {"cli", "__main__"},
+    {"pool"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
 ]
 """From the bottom up. Members of the two lowest rows may import each other; elsewhere only downward."""
 

@@ -1,0 +1,317 @@
+"""One round, and a run of rounds: the only place where store, model and strategy meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from poolwise.chance import rng_for
+from poolwise.errors import ArrayMissingError, BudgetError, InputError
+from poolwise.kernels.blocks import load_rows, read_rows
+from poolwise.progress import task
+from poolwise.query import build_context, run_strategy
+from poolwise.registry import STRATEGIES, StrategySpec, check_options
+from poolwise.stats.balance import class_entropy, mean_class_accuracy
+from poolwise.store.pool import PoolStore
+from poolwise.train.embed import EMBEDDED
+from poolwise.train.learners import Learner, LinearProbe, Model
+from poolwise.train.linear_probe import LinearHead
+from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
+
+MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias"}
+
+Answers = Callable[[IndexArray], Sequence[Annotation]]
+"""An oracle: from (n,) pool indices to their annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model fitted on the labels of a pool, and what is known about its quality.
+
+    model : has `probs(x)`; a linear one also `head_weight` and `head_bias`
+    digest : tells models apart
+    metrics : `accuracy_out_of_fold` on the labeled items (a chosen, so a biased, sample); with a
+        held-out part also `accuracy` and `mean_class_accuracy` on it
+    """
+
+    model: Model
+    digest: str
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+def embeddings_of(store: PoolStore) -> Rows:
+    """Open the pool's current embeddings.
+
+    Raises
+    ------
+    ArrayMissingError
+        If there are none, or rows are missing since items were added; names the command to run.
+    """
+    name = embeddings_name(store)
+    if name is None:
+        raise ArrayMissingError(f"pool {store.name!r} has no embeddings; make them with `poolwise embed {store.path}`.")
+    missing = store.arrays.missing_rows(name, store.n_items)
+    if missing:
+        raise ArrayMissingError(
+            f"{sum(len(rows) for rows in missing)} of {store.n_items} items of pool {store.name!r} have no embedding; "
+            f"finish with `poolwise embed {store.path}`."
+        )
+    return store.arrays.read(name, store.n_items)
+
+
+def embeddings_name(store: PoolStore) -> str | None:
+    """Full name of the pool's current embeddings, or None if none were finished or begun."""
+    record = store.settings.get(EMBEDDED, {}).get("embeddings")
+    return None if record is None else str(record["array"])
+
+
+def queryable(store: PoolStore, state: PoolState) -> IndexArray:
+    """Unlabeled items that may be asked for, which excludes those held out for testing."""
+    held_out = store.settings.get("held_out", {}).get("indices", [])
+    return np.setdiff1d(state.unlabeled, np.array(held_out, dtype=np.int64), assume_unique=True)
+
+
+def waiting(store: PoolStore) -> IndexArray:
+    """Items that were asked for and have no answer yet, oldest batch first."""
+    batches = [batch.unanswered for batch in store.batches(open_only=True)]
+    return np.concatenate(batches) if batches else np.empty(0, dtype=np.int64)
+
+
+def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | None = None) -> Fitted:
+    """Fit a model (default: the linear probe) on the labeled items and measure it.
+
+    The same labels, embeddings and learner give the same model, so nothing has to be stored to resume.
+
+    Raises
+    ------
+    InputError
+        If fewer than two classes are labeled.
+    """
+    start = time.perf_counter()
+    state = store.state() if state is None else state
+    learner = LinearProbe() if learner is None else learner
+    y = state.labels[state.labeled]
+    if not has_two_classes(state):
+        raise InputError(
+            f"pool {store.name!r} has {len(y)} labels of {len(np.unique(y))} class(es); a model needs 2 classes. "
+            f"Label some first: `poolwise query {store.path} --strategy typiclust`, then `poolwise import`."
+        )
+    embeddings = embeddings_of(store)
+    x = load_rows(embeddings, state.labeled)  # (L, D)
+    n_classes = len(store.classes)
+    model = learner.fit(x, y, n_classes, seed=store.seed)
+    metrics = {
+        "class_entropy": class_entropy(y, n_classes),
+        **_out_of_fold(learner, x, y, n_classes, store.seed),
+        **_held_out(store, model, embeddings),
+    }
+    digest = model.digest if isinstance(model, LinearHead) else type(model).__name__
+    return Fitted(model, digest, metrics, time.perf_counter() - start)
+
+
+def has_two_classes(state: PoolState) -> bool:
+    """Whether a classifier can be fitted at all."""
+    return len(np.unique(state.labels[state.labeled])) >= 2
+
+
+def query(
+    store: PoolStore,
+    strategy: str,
+    *,
+    batch_size: int,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    learner: Learner | None = None,
+) -> Selection:
+    """Choose the next batch with the current labels, and record it as asked.
+
+    A head is fitted first if the strategy needs one. A batch that was chosen but not recorded (a
+    crash) is chosen again identically, because its seed follows from the pool's and its number.
+
+    Raises
+    ------
+    UnknownNameError, OptionError, ArrayMissingError, BudgetError
+    """
+    spec = STRATEGIES[strategy]
+    if spec.oracle:
+        raise InputError(f"strategy {strategy!r} reads true labels, so it works only in benchmarks, not on a pool.")
+    checked = check_options(spec, dict(options or {}))
+
+    def choose(state: PoolState, batch_seed: int) -> Selection:
+        return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner)
+
+    return store.ask(choose, seed=seed).selection
+
+
+def choose_batch(
+    store: PoolStore,
+    spec: StrategySpec,
+    state: PoolState,
+    batch_size: int,
+    seed: int,
+    options: Mapping[str, Any],
+    learner: Learner | None = None,
+) -> Selection:
+    """Choose a batch for one state of the pool, without recording it."""
+    free = queryable(store, state)
+    if batch_size > len(free):
+        asked = len(waiting(store))
+        hint = f"{asked} asked items still wait for their labels; import them" if asked else "Ask for fewer items"
+        raise BudgetError(f"batch_size must be between 1 and {len(free)} (unlabeled items); got {batch_size}. {hint}.")
+    arrays: dict[str, Any] = {}
+    wanted = {*spec.needs, *spec.uses}
+    if wanted & {"embeddings", *MODEL_ARRAYS}:
+        arrays["embeddings"] = embeddings_of(store)
+    if set(spec.needs) & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
+        arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
+    context = build_context(spec, arrays, labeled=state.labeled, unlabeled=free, labels=state.labels, trusted=True)
+    return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+
+
+def _model_arrays(model: Model, embeddings: Rows, n_classes: int) -> dict[str, Any]:
+    """What a strategy may get of a model: its head if it is linear, else its probabilities, row by row."""
+    weight = getattr(model, "head_weight", None)
+    if weight is not None:
+        return {"head_weight": weight, "head_bias": getattr(model, "head_bias", None)}
+    return {"probs": ModelProbs(embeddings, model, n_classes)}
+
+
+class ModelProbs:
+    """(N, C) probabilities that a model computes from embeddings when they are read."""
+
+    def __init__(self, embeddings: Rows, model: Model, n_classes: int) -> None:
+        self.embeddings = embeddings
+        self.model = model
+        self.shape = (len(embeddings), n_classes)
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Array:
+        return self.model.probs(read_rows(self.embeddings, key))
+
+
+def close_round(store: PoolStore, budget_left: int = 0, learner: Learner | None = None) -> Fitted:
+    """Fit on all labels and seal the round with what its model scored."""
+    fitted = fit(store, learner=learner)
+    metrics = {**fitted.metrics, "seconds_fit": fitted.seconds}
+    store.record_round(metrics, digest=fitted.digest, budget_left=budget_left)
+    return fitted
+
+
+def run(
+    store: PoolStore,
+    strategy: str,
+    *,
+    batch_size: int,
+    budget: int,
+    oracle: Answers | None = None,
+    first: str = "typiclust",
+    options: Mapping[str, Any] | None = None,
+    wait: Callable[[], None] | None = None,
+    learner: Learner | None = None,
+) -> bool:
+    """Query, label, retrain and evaluate until `budget` items are labeled.
+
+    Each step is sealed on disk before the next begins, so a stopped run continues from the last
+    sealed step and gives the same answer.
+
+    Parameters
+    ----------
+    oracle : answers at once (simulation); None leaves the answers to people
+    first : strategy while fewer than two classes are labeled and `strategy` needs a model
+    wait : called again and again while people answer; None returns instead
+
+    Returns
+    -------
+    True if the budget is spent (or nothing is left to ask), False if labels are awaited.
+    """
+    spec = STRATEGIES[strategy]
+    check_options(spec, dict(options or {}))
+    with task(f"{strategy}: labels", budget) as progress:
+        while True:
+            asked = waiting(store)
+            if len(asked) and oracle is not None:
+                store.annotate(oracle(asked))
+                continue
+            if len(asked):
+                if wait is None:
+                    return False
+                wait()
+                continue
+            state = store.state()
+            progress.advance(min(len(state.labeled), budget) - progress.done)
+            if has_two_classes(state) and _has_news(store, state):
+                close_round(store, max(0, budget - len(state.labeled)), learner)
+            left = min(batch_size, budget - len(state.labeled), len(queryable(store, state)))
+            if left <= 0:
+                return True
+            ready = has_two_classes(state) or not set(spec.needs) & MODEL_ARRAYS
+            name, chosen = (strategy, options) if ready else (first, None)
+            query(store, name, batch_size=left, options=chosen, learner=learner)
+
+
+def hold_out(store: PoolStore, truth: Mapping[int, str], share: float) -> int:
+    """Keep a random part of the items with known labels aside as test set, once; they are never queried.
+
+    Parameters
+    ----------
+    truth : class name of each item whose label is known
+    share : part of them to keep aside, 0 <= share < 1; at most 10,000 items
+
+    Returns
+    -------
+    Number of items held out.
+    """
+    if "held_out" not in store.settings:
+        known = np.array(sorted(truth), dtype=np.int64)
+        known = np.intersect1d(known, store.state().unlabeled)
+        count = min(10_000, round(share * len(known)))
+        chosen = np.sort(rng_for(store.seed, "held-out").permutation(known)[:count])
+        store.settings["held_out"] = {"indices": chosen.tolist(), "labels": [truth[i] for i in chosen.tolist()]}
+    return len(store.settings["held_out"]["indices"])
+
+
+def simulated(truth: Mapping[int, str]) -> Answers:
+    """Answer from known labels, as a perfect annotator would; an item without one is skipped."""
+    return lambda indices: [Annotation(i, truth.get(i, SKIP), "oracle", source="simulated") for i in indices.tolist()]
+
+
+def _has_news(store: PoolStore, state: PoolState) -> bool:
+    rounds = store.rounds()
+    return not rounds or rounds[-1].n_labeled != len(state.labeled)
+
+
+def _out_of_fold(learner: Learner, x: Array, y: IndexArray, n_classes: int, seed: int) -> dict[str, float]:
+    """Accuracy on labeled items that the model did not see: 4 folds, each as mixed as a random draw."""
+    if len(y) < 8:
+        return {}
+    fold = rng_for(seed, "out-of-fold").permutation(len(y)) % 4
+    right = np.zeros(len(y), dtype=bool)
+    for k in range(4):
+        train = fold != k
+        if len(np.unique(y[train])) >= 2:
+            model = learner.fit(x[train], y[train], n_classes, seed=seed)
+            right[~train] = model.probs(x[~train]).argmax(axis=1) == y[~train]
+    return {"accuracy_out_of_fold": float(right.mean())}
+
+
+def _held_out(store: PoolStore, model: Model, embeddings: Rows) -> dict[str, float]:
+    held_out = store.settings.get("held_out")
+    if not held_out or not held_out["indices"]:
+        return {}
+    numbers = {name: number for number, name in enumerate(store.classes)}
+    names = sorted(set(held_out["labels"]) - set(numbers))  # classes nobody has labeled yet cannot be right
+    numbers |= {name: len(numbers) + k for k, name in enumerate(names)}
+    truth = np.array([numbers[name] for name in held_out["labels"]], dtype=np.int64)
+    predicted = model.probs(load_rows(embeddings, np.array(held_out["indices"], dtype=np.int64))).argmax(axis=1)
+    return {
+        "accuracy": float((predicted == truth).mean()),
+        "mean_class_accuracy": mean_class_accuracy(truth, predicted, len(numbers)),
+    }

@@ -1,0 +1,382 @@
+"""`pw.Pool`: what a user does with a pool directory. Each verb calls one function of a lower layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from poolwise import loop
+from poolwise.datasets import open_source
+from poolwise.datasets.source import Source
+from poolwise.errors import InputError, ShapeError, UnknownNameError
+from poolwise.exporters.read_labels import read_labels
+from poolwise.kernels.blocks import as_rows, iter_blocks
+from poolwise.progress import task
+from poolwise.registry import EXPORTERS
+from poolwise.report.build_pool import pool_report
+from poolwise.status import Status, status_of
+from poolwise.store.arrays import open_rows
+from poolwise.store.pool import PoolStore
+from poolwise.train.embed import EMBEDDED, EmbedReport, embed_pool
+from poolwise.train.learners import Learner, SklearnLearner
+from poolwise.types import Annotation, IndexArray, Item, PoolState, Selection
+
+POLL_SECONDS = 2.0
+GIVEN = "embeddings@given"
+"""Name of embeddings that came with the items."""
+ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".json": "label_studio"}
+"""Which format an exported file gets by its ending."""
+
+
+class Pool:
+    """A pool on disk: it survives crashes, waits for people, and may be larger than memory.
+
+    Create one with `Pool.create`, open one with `Pool.open`. Several processes may use it at once.
+
+    Parameters
+    ----------
+    store : what is on disk
+    learner : what is fitted on the labels; default: the linear probe
+    """
+
+    def __init__(self, store: PoolStore, learner: Learner | None = None) -> None:
+        self.store = store
+        self.learner = learner
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        images: Any = None,
+        table: Any = None,
+        text: str | None = None,
+        image_column: str | None = None,
+        embeddings: Any = None,
+        dataset: str | None = None,
+        id_column: str | None = None,
+        label_column: str | None = None,
+        group_column: str | None = None,
+        classes: Sequence[str] | None = None,
+        use_labels: bool | None = None,
+        seed: int = 0,
+    ) -> Pool:
+        """List the items of a source as a new pool directory.
+
+        Parameters
+        ----------
+        path : directory to make
+        images, table, text, image_column, embeddings, dataset, id_column, label_column, group_column :
+            the source; see `poolwise.datasets.open_source`
+        classes : class names; a label that is none of them is then an error. Default: as labels come
+        use_labels : record labels that the source knows as given. Default: those of a label column;
+            labels of class folders and of public data sets are kept for simulations only
+        seed : every random choice of this pool follows from it
+
+        Raises
+        ------
+        InputError, StoreError
+        """
+        source = open_source(
+            images=images,
+            table=table,
+            text=text,
+            image_column=image_column,
+            embeddings=embeddings,
+            dataset=dataset,
+            id_column=id_column,
+            label_column=label_column,
+            group_column=group_column,
+        )
+        store = PoolStore.create(
+            path, _with_source_labels(source), classes=classes, source=dict(source.settings), seed=seed
+        )
+        pool = cls(store)
+        _take(store, source, 0, label_column is not None if use_labels is None else use_labels)
+        return pool
+
+    @classmethod
+    def open(cls, path: str | Path) -> Pool:
+        """Open a pool directory.
+
+        Raises
+        ------
+        StoreError, PoolVersionError
+        """
+        return cls(PoolStore.open(path))
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.store.path
+
+    @property
+    def n_items(self) -> int:
+        """N."""
+        return self.store.n_items
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of their numbers."""
+        return self.store.classes
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether the pool has embeddings, perhaps not yet of items that were added since."""
+        return loop.embeddings_name(self.store) is not None
+
+    def add(self, **source: Any) -> int:
+        """Append the items of a source that are new; returns how many. Arguments as for `create`.
+
+        Rows of an array without an id column are numbered on from the pool's last row.
+        """
+        start = self.n_items
+        opened = open_source(**source)
+        items = list(_with_source_labels(opened))
+        if opened.kind == "arrays" and source.get("id_column") is None:
+            items = [replace(item, item_id=str(start + pos)) for pos, item in enumerate(items)]
+        known = set(self.store.item_ids())
+        new = [pos for pos, item in enumerate(items) if item.item_id not in known]
+        if opened.embeddings is not None and len(new) < len(items):
+            raise InputError(
+                f"{len(items) - len(new)} of {len(items)} rows have an item_id that pool {self.store.name!r} already "
+                f"holds, such as {next(i.item_id for i in items if i.item_id in known)!r}; pass only new rows."
+            )
+        added = self.store.append_items([items[pos] for pos in new])
+        if len(added):
+            _take(self.store, opened, start, source.get("label_column") is not None, new)
+        return len(added)
+
+    def embed(
+        self,
+        backbone: str | None = None,
+        *,
+        weights: str | Path | None = None,
+        device: str = "auto",
+    ) -> EmbedReport:
+        """Embed every item that has no embedding yet; a stopped run continues where it was.
+
+        Parameters
+        ----------
+        backbone : "pixels", "tfidf", "timm:MODEL", "transformers:MODEL", ...; default: what was used
+            before, else pixels for images and tfidf for texts
+        weights : local .safetensors file or model folder instead of the hub
+        device : "auto", "cpu" or "cuda"
+        """
+        file = self.store.source.get("file")
+        if self.store.source.get("kind") == "arrays" and file and self.store.arrays.missing_rows(GIVEN, self.n_items):
+            _store_embeddings(self.store, file, 0)  # goes on where a stopped `create` was
+        return embed_pool(self.store, backbone, weights=weights, device=device)
+
+    def state(self, as_of: int | None = None) -> PoolState:
+        """Which items are labeled, now or at the start of a round."""
+        return self.store.state(as_of)
+
+    def can_fit(self) -> bool:
+        """Whether at least two classes are labeled."""
+        return loop.has_two_classes(self.store.state())
+
+    def fit(self, learner: Any = None) -> loop.Fitted:
+        """Fit a model on the labels, measure it and seal the round.
+
+        Parameters
+        ----------
+        learner : a `Learner`, or any scikit-learn classifier with `fit` and `predict_proba`; used from now
+            on by this object. Default: the linear probe
+
+        Raises
+        ------
+        InputError
+            If fewer than two classes are labeled.
+        """
+        if learner is not None:
+            self.learner = SklearnLearner(learner) if hasattr(learner, "predict_proba") else learner
+        return loop.close_round(self.store, learner=self.learner)
+
+    def query(self, strategy: str = "auto", *, batch_size: int, seed: int | None = None, **options: Any) -> Selection:
+        """Choose the next batch, record it as asked, and return it.
+
+        Parameters
+        ----------
+        strategy : a name from `poolwise strategies`
+        batch_size : B, 1 <= B <= items that may be asked
+        seed : default: follows from the pool's seed and the number of the batch
+        options : of the strategy
+        """
+        return loop.query(self.store, strategy, batch_size=batch_size, seed=seed, options=options, learner=self.learner)
+
+    def label(
+        self,
+        indices: IndexArray | Sequence[int],
+        answers: Iterable[Any],
+        *,
+        annotator: str = "",
+        allow_unasked: bool = False,
+    ) -> int:
+        """Record the answers to some items; they are on disk when this returns.
+
+        Parameters
+        ----------
+        indices : (n,) pool indices, such as `batch.indices`
+        answers : n class names; numbers are taken as class numbers if classes are known, else as names
+        annotator : who answered
+        allow_unasked : accept items that were never asked for
+
+        Returns
+        -------
+        Number of labels recorded.
+        """
+        chosen = np.asarray(indices).tolist()
+        names = [_class_name(answer, self.store.classes) for answer in answers]
+        if len(names) != len(chosen):
+            raise ShapeError(f"{len(names)} answers for {len(chosen)} items; give one answer for each item, in order.")
+        rows = [Annotation(i, name, annotator, source="api") for i, name in zip(chosen, names, strict=True)]
+        return self.store.annotate(rows, allow_unasked=allow_unasked)
+
+    def import_labels(self, file: str | Path, *, annotator: str = "", allow_unasked: bool = False) -> int:
+        """Record the labels of a file (CSV, JSONL, Parquet, Label Studio JSON); returns how many."""
+        rows = read_labels(file)
+        found = self.store.index_of([row.item_id for row in rows])
+        answers = [
+            Annotation(int(i), row.label, row.annotator or annotator, row.time or "", row.seconds, source="import")
+            for i, row in zip(found, rows, strict=True)
+        ]
+        return self.store.annotate(answers, allow_unasked=allow_unasked)
+
+    def run(
+        self,
+        strategy: str = "auto",
+        *,
+        batch_size: int,
+        budget: int,
+        oracle: str | Path | Mapping[str, str] | None = None,
+        held_out: float = 0.2,
+        first: str = "typiclust",
+        wait: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Query, label, retrain and evaluate until `budget` items are labeled; continues a stopped run.
+
+        Parameters
+        ----------
+        oracle : answers for a simulation: item_id -> label, a label file, or "source" for the labels
+            that the source knew; None leaves the answers to people
+        held_out : with an oracle, share of its items kept aside as test set
+        first : strategy of the first batch where `strategy` needs labels
+        wait : without an oracle, wait until people have answered instead of returning
+
+        Returns
+        -------
+        True if the budget is spent, False if labels are awaited.
+        """
+        truth = None if oracle is None else self._truth(oracle)
+        if truth is not None:
+            loop.hold_out(self.store, truth, held_out)
+        return loop.run(
+            self.store,
+            strategy,
+            batch_size=batch_size,
+            budget=budget,
+            oracle=None if truth is None else loop.simulated(truth),
+            first=first,
+            options=options,
+            wait=(lambda: time.sleep(POLL_SECONDS)) if wait else None,
+            learner=self.learner,
+        )
+
+    def _truth(self, oracle: str | Path | Mapping[str, str]) -> dict[int, str]:
+        if isinstance(oracle, Mapping):
+            ids, labels = list(oracle), list(oracle.values())
+        elif str(oracle) == "source":
+            pairs = [(item.index, item.metadata.get("source_label")) for item in self.store.iter_items()]
+            known = {index: str(label) for index, label in pairs if label is not None}
+            if not known:
+                raise InputError(
+                    f"the source of pool {self.store.name!r} knows no labels (no class folders, no label column); "
+                    "give a file with columns item_id,label instead: --oracle labels.csv"
+                )
+            return known
+        else:
+            rows = read_labels(oracle)
+            ids, labels = [row.item_id for row in rows], [row.label for row in rows]
+        return dict(zip(self.store.index_of(ids).tolist(), labels, strict=True))
+
+    def status(self) -> Status:
+        """How far the pool is; `text()` says it in words."""
+        return status_of(self.store)
+
+    def history(self) -> list[dict[str, Any]]:
+        """One row per sealed round: labels, strategy and metrics."""
+        return [
+            {
+                "round": r.number,
+                "n_labeled": r.n_labeled,
+                "strategy": r.selection.strategy if r.selection else None,
+                **dict(r.metrics),
+            }
+            for r in self.store.rounds()
+        ]
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write one self-contained HTML file; returns its path."""
+        written: Path = pool_report(self.store, None if out is None else Path(out))
+        return written
+
+    def export(self, path: str | Path, *, format: str | None = None) -> Path:
+        """Write labels (csv, jsonl, parquet) or tasks (label_studio) to a file; returns its path."""
+        path = Path(path)
+        name = format or ENDINGS.get(path.suffix)
+        if name is None:
+            raise InputError(
+                f"{path.name!r} has no ending that names a format; use {', '.join(ENDINGS)}, or say --format "
+                f"{' or '.join(EXPORTERS)}."
+            )
+        written: Path = EXPORTERS[name](self.store, path)
+        return written
+
+
+def _class_name(answer: Any, classes: Sequence[str]) -> str:
+    if isinstance(answer, bool | np.bool_) or not isinstance(answer, int | np.integer) or not classes:
+        return str(answer)
+    if str(answer) in classes:
+        return str(answer)
+    if not 0 <= answer < len(classes):
+        raise UnknownNameError(f"class number {answer} does not exist; classes are 0 to {len(classes) - 1}: {classes}.")
+    return classes[int(answer)]
+
+
+def _with_source_labels(source: Source) -> Iterable[Item]:
+    if source.labels is None:
+        return source.items
+    return (
+        item if label is None else replace(item, metadata={**item.metadata, "source_label": label})
+        for item, label in zip(source.items, source.labels, strict=True)
+    )
+
+
+def _take(store: PoolStore, source: Source, start: int, use_labels: bool, new: Sequence[int] | None = None) -> None:
+    """Store what came with the items: ready-made embeddings, and labels if they count as given."""
+    positions = range(len(source.items)) if new is None else new
+    if source.embeddings is not None:
+        _store_embeddings(store, source.embeddings, start)
+    if use_labels and source.labels is not None:
+        given = [(start + k, source.labels[pos]) for k, pos in enumerate(positions)]
+        rows = [Annotation(index, label, source="source") for index, label in given if label is not None]
+        store.annotate(rows, allow_unasked=True)
+
+
+def _store_embeddings(store: PoolStore, value: Any, start: int) -> None:
+    """Copy given embeddings into the pool, as float16 if they are that, else as float32."""
+    rows = open_rows(value) if isinstance(value, str | Path) else as_rows(value, "embeddings")
+    dtype = np.float16 if rows.dtype == np.float16 else np.float32
+    with task("copy embeddings", len(rows)) as work:
+        for first, block in iter_blocks(rows, dtype=dtype):
+            store.arrays.write_part(GIVEN, start + first, block, dtype=dtype, producer={"backbone": "given"})
+            work.advance(len(block))
+    done = {"array": GIVEN, "backbone": "given", "weights": None}
+    store.settings[EMBEDDED] = {**store.settings.get(EMBEDDED, {}), "embeddings": done}

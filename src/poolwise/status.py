@@ -1,0 +1,114 @@
+"""How far a pool is, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from poolwise import loop
+from poolwise.stats.balance import class_counts
+from poolwise.store.pool import PoolStore
+from poolwise.types import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Facts about a pool.
+
+    n_labeled : items with a label; n_waiting : asked for, no answer yet; n_set_aside : answered
+        "skip" or "not of interest", unreadable, or held out for testing
+    counts : labeled items per class
+    metrics : of the last sealed round; empty if there is none
+    next_step : a command
+    """
+
+    pool: str
+    n_items: int
+    n_labeled: int
+    n_waiting: int
+    n_unlabeled: int
+    n_set_aside: int
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    n_embedded: int
+    n_rounds: int
+    metrics: Mapping[str, float]
+    next_step: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The machine form that `--json` prints."""
+        answer: dict[str, Any] = plain(asdict(self))
+        return answer
+
+    def headline(self) -> str:
+        """One sentence."""
+        share = 100 * self.n_labeled / self.n_items
+        text = f"{self.n_labeled:,} of {self.n_items:,} items labeled ({share:.1f} %)"
+        return text + (f", {self.n_waiting:,} wait for a label" if self.n_waiting else "")
+
+    def text(self) -> str:
+        """Several lines for people."""
+        lines = [f"{self.pool}: {self.headline()}"]
+        if self.n_set_aside:
+            lines.append(f"Set aside (skipped, unreadable or held out): {self.n_set_aside:,}")
+        if any(self.counts):
+            order = np.argsort(-np.array(self.counts), kind="stable")[:8]
+            shown = ", ".join(f"{self.classes[k]} {self.counts[k]:,}" for k in order)
+            more = f", and {len(self.classes) - 8} more classes" if len(self.classes) > 8 else ""
+            lines.append(f"Labels: {shown}{more}")
+        if self.n_embedded < self.n_items:
+            lines.append(f"Embeddings: {self.n_embedded:,} of {self.n_items:,} items")
+        lines += _quality(self.metrics, self.n_rounds)
+        lines.append(f"Next: {self.next_step}")
+        return "\n".join(lines)
+
+
+def _quality(metrics: Mapping[str, float], n_rounds: int) -> list[str]:
+    if "accuracy" in metrics:
+        return [f"Accuracy on held-out items after round {n_rounds}: {100 * metrics['accuracy']:.1f} %"]
+    if "accuracy_out_of_fold" in metrics:
+        value = 100 * metrics["accuracy_out_of_fold"]
+        return [
+            f"Accuracy on labeled items left out of training after round {n_rounds}: {value:.1f} % "
+            "(these items were chosen, so this is no estimate for the whole pool)"
+        ]
+    return []
+
+
+def status_of(store: PoolStore) -> Status:
+    """Collect the facts about a pool; reads the ledger and the manifests, no arrays."""
+    state = store.state()
+    asked = loop.waiting(store)
+    free = loop.queryable(store, state)
+    name = loop.embeddings_name(store)
+    missing = [range(store.n_items)] if name is None else store.arrays.missing_rows(name, store.n_items)
+    n_embedded = store.n_items - sum(len(rows) for rows in missing)
+    rounds = store.rounds()
+    classes = tuple(store.classes)
+    return Status(
+        pool=str(store.path),
+        n_items=store.n_items,
+        n_labeled=len(state.labeled),
+        n_waiting=len(asked),
+        n_unlabeled=len(free),
+        n_set_aside=store.n_items - len(state.labeled) - len(asked) - len(free),
+        classes=classes,
+        counts=tuple(class_counts(state.labels[state.labeled], len(classes)).tolist()),
+        n_embedded=n_embedded,
+        n_rounds=len(rounds),
+        metrics=dict(rounds[-1].metrics) if rounds else {},
+        next_step=_next_step(store, n_embedded, len(asked), len(free), loop.has_two_classes(state)),
+    )
+
+
+def _next_step(store: PoolStore, n_embedded: int, n_asked: int, n_free: int, trained: bool) -> str:
+    if n_embedded < store.n_items:
+        return f"poolwise embed {store.path}"
+    if n_asked:
+        return f"poolwise import {store.path} labels.csv   (columns item_id,label)"
+    if not n_free:
+        return f"poolwise report {store.path}"
+    return f"poolwise query {store.path}" + ("" if trained else " --strategy typiclust") + " --batch-size 50"
