@@ -1,0 +1,5 @@
+"""`python -m poolwise` equals `poolwise`."""
+
+from poolwise.cli.main import main
+
+main()

@@ -1,0 +1,115 @@
+"""`poolwise bench`: strategies x data sets x seeds, with paired comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import poolwise.pool  # noqa: F401  (registers every strategy)
+from poolwise.bench.compare import compare as compare_results
+from poolwise.bench.compare import to_rich as comparison_table
+from poolwise.bench.run import run as run_suite
+from poolwise.bench.table import summarise, to_dict, to_markdown, to_rich
+from poolwise.bench.tabular import format_table, run_tabular
+from poolwise.cli.output import echo_json, echo_rich, say, show_progress
+from poolwise.report.build_bench import bench_report
+
+
+class SuiteGroup(TyperGroup):
+    """`poolwise bench FILE.toml` means `poolwise bench run FILE.toml`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Insert `run` where the first word is no subcommand."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+bench_app = typer.Typer(
+    cls=SuiteGroup,
+    no_args_is_help=True,
+    help="Run a suite of strategies, data sets and seeds, and compare with paired intervals.\n\n"
+    "Example:  poolwise bench benchmarks/suites/images.toml",
+)
+
+
+@bench_app.command("run")
+def run(
+    suite: Annotated[Path, typer.Argument(help="A suite file (TOML).")],
+    out: Annotated[Path | None, typer.Option(help="Folder for results; default: runs/SUITE.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 2,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of data; default: $POOLWISE_DATA or ../shared/data.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished runs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run a suite, or what is left of it, and print the table; `bench FILE.toml` is short for this.
+
+    Example:  poolwise bench benchmarks/suites/images.toml
+    """
+    folder = out or Path("runs") / suite.stem
+    with show_progress():
+        results = run_suite(suite, out=folder, workers=workers, data_dir=data_dir, resume=not fresh)
+        page = bench_report(folder / "results.parquet", folder / "report.html")
+    lines = summarise(results)
+    (folder / "table.md").write_text(to_markdown(lines, results), encoding="utf-8")
+    for dataset, strategy, seed, message in results.failures:
+        say(f"failed: {strategy} on {dataset}, seed {seed}: {message}")
+    if as_json:
+        echo_json({**to_dict(lines, results), "report": str(page)})
+    else:
+        echo_rich(*to_rich(lines))
+        say(f"Table: {folder}/table.md   Results: {folder}/results.parquet   Report: {page}")
+
+
+@bench_app.command("compare")
+def compare(
+    a: Annotated[Path, typer.Argument(exists=True, help="results.parquet of one run.")],
+    b: Annotated[Path, typer.Argument(exists=True, help="results.parquet of another.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two result files, paired by data set, strategy and seed.
+
+    Example:  poolwise bench compare runs/a/results.parquet runs/b/results.parquet
+    """
+    changes = compare_results(a, b)
+    if as_json:
+        echo_json(dataclasses.asdict(changes))
+    else:
+        echo_rich(comparison_table(changes))
+
+
+@bench_app.command("tabular")
+def tabular(
+    datasets: Annotated[str, typer.Option(help="Names, separated by commas.")] = "appendicitis,sonar,ionosphere",
+    strategies: Annotated[str, typer.Option(help="Names, separated by commas.")] = "random,us,kcenter",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 100,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of svmlight files, gzipped or not; default: ../shared/data/tabular.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Folder for results; a stopped run continues from it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one row per run as JSON.")] = False,
+) -> None:
+    """Run the pool-based benchmark on tabular data and print our numbers next to the published ones.
+
+    Example:  poolwise bench tabular --datasets appendicitis --strategies random,us --seeds 3
+    """
+    with show_progress():
+        results = run_tabular(
+            [name.strip() for name in datasets.split(",") if name.strip()],
+            [name.strip() for name in strategies.split(",") if name.strip()],
+            seeds=seeds,
+            data_dir=data_dir,
+            workers=workers,
+            out=out,
+        )
+    if as_json:
+        echo_json(results.to_dict())
+    else:
+        print(format_table(results))

@@ -1,0 +1,41 @@
+"""`poolwise embed`: one vector per item, made once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poolwise.cli.output import echo_json, say, show_progress
+from poolwise.pool import Pool
+
+
+def embed(
+    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="pixels, tfidf, timm:MODEL, transformers:MODEL, sentence-transformers:MODEL; default by items."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(exists=True, help="A local .safetensors file or model folder instead of the hub.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Embed every item that has no embedding yet; a stopped run continues where it was.
+
+    Example:  poolwise embed birds.pool --backbone pixels
+    """
+    with show_progress():
+        opened = Pool.open(pool)
+        done = opened.embed(backbone, weights=weights, device=device)
+    if as_json:
+        facts = dataclasses.asdict(done)
+        echo_json({**facts, "unreadable": {str(index): why for index, why in done.unreadable.items()}})
+    else:
+        print(done.summary())
+        say(f"Next: {opened.status().next_step}")

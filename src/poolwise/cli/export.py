@@ -1,0 +1,30 @@
+"""`poolwise export`: labels, or tasks for a labeling tool, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poolwise.cli.output import echo_json
+from poolwise.pool import Pool
+
+
+def export(
+    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    format_: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl, parquet or label_studio; default: by the file's ending.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write the labels so far, or (label_studio) tasks for the items that wait for a label.
+
+    Example:  poolwise export birds.pool labels.csv
+    """
+    path = Pool.open(pool).export(out, format=format_)
+    if as_json:
+        echo_json({"file": str(path)})
+    else:
+        print(path)

@@ -1,0 +1,79 @@
+"""The command line: one verb per file; each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import poolwise
+from poolwise.cli.add import add
+from poolwise.cli.bench import bench_app
+from poolwise.cli.demo import demo
+from poolwise.cli.doctor import doctor
+from poolwise.cli.embed import embed
+from poolwise.cli.export import export
+from poolwise.cli.import_ import import_labels
+from poolwise.cli.init import init
+from poolwise.cli.query import query
+from poolwise.cli.report import report
+from poolwise.cli.round import round_
+from poolwise.cli.run import run
+from poolwise.cli.select import select
+from poolwise.cli.status import status
+from poolwise.cli.strategies import strategies
+from poolwise.errors import PoolwiseError
+
+app = typer.Typer(
+    name="poolwise",
+    help="Choose which items of a large unlabeled pool to label next, and prove that it paid.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "init": init,
+    "add": add,
+    "embed": embed,
+    "select": select,
+    "query": query,
+    "import": import_labels,
+    "round": round_,
+    "run": run,
+    "report": report,
+    "export": export,
+    "status": status,
+    "strategies": strategies,
+    "doctor": doctor,
+}
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+app.add_typer(bench_app, name="bench")
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Choose which items of a large unlabeled pool to label next, and prove that it paid."""
+    if version:
+        print(f"poolwise {poolwise.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose becomes one line and exit code 1."""
+    try:
+        app()
+    except PoolwiseError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; what was finished is saved, and the same command continues from there", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `poolwise ... | head` closes our output early, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,103 @@
+"""What every verb prints, and where: results to stdout, progress to stderr, errors as one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from poolwise.progress import listening
+from poolwise.types import plain
+
+STDERR = Console(stderr=True)
+
+
+def echo_json(value: Any) -> None:
+    """Print one JSON document to stdout; NaN and infinity become null."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def echo_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as CSV to stdout; the first row decides the columns."""
+    if rows:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+
+
+def echo_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table for people to stdout; numbers are aligned right."""
+    if not rows:
+        return
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(in_words(value) for value in row.values()))
+    echo_rich(table)
+
+
+def echo_rich(*tables: Table) -> None:
+    """Print tables for people to stdout; 160 columns wide where stdout is no terminal."""
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    for table in tables:
+        console.print(table)
+
+
+def in_words(value: Any) -> str:
+    """Show one value in a table cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def say(text: str) -> None:
+    """Tell a person something on stderr, so that stdout stays machine-readable."""
+    STDERR.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_progress() -> Iterator[None]:
+    """Draw a bar with the time left for everything that announces progress, when stderr is a terminal."""
+    if not STDERR.is_terminal:
+        yield
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=STDERR, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def listen(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+            if done >= total:
+                progress.remove_task(bars.pop(what))
+
+        with listening(listen):
+            yield

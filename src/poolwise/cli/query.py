@@ -1,0 +1,38 @@
+"""`poolwise query`: the next batch to label, recorded as asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poolwise.cli.output import echo_csv, echo_json, say, show_progress
+from poolwise.pool import Pool
+from poolwise.registry import STRATEGIES, parse_settings
+
+DEFAULT_STRATEGY = "auto"
+
+
+def query(
+    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
+    batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
+    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed and the batch number.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say on stderr why these items.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
+) -> None:
+    """Choose the next batch to label, record it as asked, and print it.
+
+    Example:  poolwise query birds.pool --strategy typiclust --batch-size 50 > batch.csv
+    """
+    options = parse_settings(STRATEGIES[strategy], setting or [])
+    with show_progress():
+        selection = Pool.open(pool).query(strategy, batch_size=batch_size, seed=seed, **options)
+    if explain:
+        say(selection.explain())
+    if as_json:
+        echo_json(selection.to_dict())
+    else:
+        echo_csv(selection.rows())

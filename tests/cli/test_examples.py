@@ -1,0 +1,57 @@
+"""Every help text carries an example, and every example works as printed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from poolwise.cli.main import VERBS
+
+STARTING_POINT = {
+    "init": "photos",
+    "add": "embedded",
+    "embed": "embedded",
+    "query": "embedded",
+    "status": "embedded",
+    "report": "labeled",
+    "import": "labeled",
+    "round": "labeled",
+    "export": "labeled",
+    "run": "embedded",
+    "select": "photos",
+    "strategies": "photos",
+    "doctor": "photos",
+}
+
+
+def example_of(verb: str) -> str:
+    """The line after `Example:` in a verb's docstring, without the output redirection."""
+    found = re.search(r"Example:\s+poolwise (.+)", VERBS[verb].__doc__ or "")
+    assert found, f"`poolwise {verb} --help` has no example"
+    return found[1].split(">")[0].strip()
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"demo"}))
+def test_the_example_in_the_help_works(verb, request, poolwise, tmp_path):
+    request.getfixturevalue(STARTING_POINT[verb])
+    np.save(tmp_path / "feats.npy", np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32))
+    answer = poolwise(example_of(verb))
+    assert answer.code == 0, answer.err
+    assert answer.out.strip()
+
+
+def test_demo_has_an_example():
+    assert example_of("demo") == "demo"
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_help_is_printed(verb, poolwise):
+    answer = poolwise(f"{verb} --help")
+    assert answer.code == 0
+    assert "Example:" in answer.out
+
+
+def test_version(poolwise):
+    assert poolwise("--version").out.startswith("poolwise 0.")
