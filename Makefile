@@ -32,3 +32,6 @@ format: .venv/dev
 
 clean:
 	rm -rf .venv demo-out
+
+docs: .venv/dev             ## write the reference pages from the registries
+	$(BIN)/python scripts/make_reference.py
