@@ -140,6 +140,20 @@ def test_a_writer_that_waited_too_long_says_so(pool: PoolStore, monkeypatch: pyt
         PoolStore.open(pool.path).annotate([Annotation(0, "a")], allow_unasked=True)
 
 
+def test_a_write_inside_another_transaction_is_refused_rather_than_lost(pool: PoolStore) -> None:
+    with pool._database.read(), pytest.raises(StoreError, match=r"another transaction .*close\(\)"):
+        pool.annotate([Annotation(0, "a")], allow_unasked=True)
+    abandoned = pool._database.write()  # as if interrupted, and kept alive by a traceback
+    abandoned.__enter__()
+    with pytest.raises(StoreError, match="another transaction"):
+        pool.annotate([Annotation(0, "a")], allow_unasked=True)
+    pool.close()
+    pool.annotate([Annotation(0, "a")], allow_unasked=True)
+    del abandoned
+    pool.annotate([Annotation(1, "a")], allow_unasked=True)
+    assert PoolStore.open(pool.path).state().labeled.tolist() == [0, 1]
+
+
 def test_a_full_ledger_keeps_what_was_acknowledged(pool: PoolStore) -> None:
     pool.annotate([Annotation(0, "a")], allow_unasked=True)
     with pool._database.read() as connection:  # a disk that is full, as SQLite sees it

@@ -5,6 +5,7 @@ What survives kill -9 is in test_crashes.py.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import multiprocessing
 import os
@@ -128,6 +129,25 @@ def test_a_source_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="unplugged"):
         PoolStore.create(tmp_path / "p", failing(), source={})
     assert not (tmp_path / "p").exists()
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert PoolStore.create(tmp_path / "p", some_items(3), source={}).n_items == 3
+
+
+def test_of_two_who_create_the_same_pool_at_once_one_is_told(tmp_path: Path) -> None:
+    def slow():
+        yield from some_items(2)
+        PoolStore.create(tmp_path / "p", some_items(5), source={})  # in the meantime
+        yield from some_items(2, first=2)
+
+    with pytest.raises(StoreError, match="made by another process meanwhile"):
+        PoolStore.create(tmp_path / "p", slow(), source={})
+    assert PoolStore.open(tmp_path / "p").n_items == 5
 
 
 @pytest.mark.parametrize("classes", [["a", "b", "a"], ["a", ""], [SKIP]])

@@ -40,6 +40,7 @@ class Database:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._keep = True
+        self._depth = 0
 
     @property
     def writable(self) -> bool:
@@ -63,39 +64,56 @@ class Database:
     def close(self) -> None:
         """Merge the log into the file and let go of it; the next use opens it again."""
         if self._pid != os.getpid():
-            return
+            self._leave_to_parent()
         with self._lock:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._depth = self._connection, None, 0
             if connection is not None:
                 connection.close()
 
     def __del__(self) -> None:
         self.close()
 
+    def _leave_to_parent(self) -> None:
+        if self._connection is not None:
+            _inherited.append(self._connection)
+        self._connection, self._depth, self._lock, self._pid = None, 0, threading.RLock(), os.getpid()
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """Begin and end a transaction; a read inside another one is part of it, a write must not be."""
         if self._pid != os.getpid():  # we are a forked child
-            if self._connection is not None:
-                _inherited.append(self._connection)
-            self._connection, self._lock, self._pid = None, threading.RLock(), os.getpid()
+            self._leave_to_parent()
         with self._lock, explained(self.path):
+            if self._depth and begin != "BEGIN":  # nobody would commit it, for instance after an interrupt
+                raise StoreError(
+                    f"cannot write {str(self.path)!r}: another transaction of this thread is under way. "
+                    "Finish it first; if it was interrupted, call close() and try again."
+                )
             if self._connection is None:
                 self._keep = self.writable
                 self._connection = _connect(self.path, self._keep)
             connection = self._connection
-            outermost = not connection.in_transaction
-            if outermost:
-                connection.execute(begin)
+            self._depth += 1
             try:
+                if self._depth == 1:
+                    if connection.in_transaction:  # interrupted before it could roll back
+                        connection.rollback()
+                    connection.execute(begin)
                 yield connection
-                if outermost:
+                if self._depth == 1:
                     connection.commit()
             finally:
-                if outermost and connection.in_transaction:
-                    connection.rollback()
-                if outermost and not self._keep:  # we may have taken the file for one that nobody changes
-                    self._connection = None
-                    connection.close()
+                if connection is self._connection:  # else closed meanwhile
+                    self._depth -= 1
+                    if self._depth == 0:
+                        self._finish(connection)
+
+    def _finish(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.rollback()
+        if not self._keep:  # we may have taken the file for one that nobody changes
+            self._connection = None
+            connection.close()
 
 
 def _connect(path: Path, writable: bool) -> sqlite3.Connection:

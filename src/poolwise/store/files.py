@@ -57,9 +57,15 @@ def put_in_place(aside: Path, path: Path) -> None:
     with explained(path):
         with aside.open("rb") as file:
             os.fsync(file.fileno())
-        if path.exists():
-            raise StoreError(f"{str(path)!r} was made by another process meanwhile. Use it, or choose another name.")
-        aside.rename(path)
+        try:
+            path.hardlink_to(aside)  # unlike a rename, this fails if the name is taken
+            aside.unlink()
+        except FileExistsError as error:
+            raise StoreError(
+                f"{str(path)!r} was made by another process meanwhile. Use it, or choose another name."
+            ) from error
+        except OSError:  # a file system without hard links
+            aside.rename(path)
         sync_directory(path.parent)
 
 

@@ -7,6 +7,7 @@ import difflib
 import itertools
 import os
 import re
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -90,7 +91,7 @@ class PoolStore:
 
         Notes
         -----
-        One million items take about 4 s. Items are streamed, not held in memory.
+        One million items take about 3 s. Items are streamed, not held in memory.
         """
         path = Path(path)
         names = _checked_classes(classes or ())
@@ -103,7 +104,7 @@ class PoolStore:
         _check_vacant(path)
         made = not path.exists()
         make_directory(path)
-        aside = path / f".{LEDGER}.{os.getpid()}.tmp"
+        aside = path / f".{LEDGER}.{secrets.token_hex(4)}.tmp"
         try:
             with explained(path), _building(aside) as connection:
                 for key, value in {"source": source, "seed": int(seed), "declared": classes is not None}.items():
