@@ -33,7 +33,7 @@ def made(curves, labels=(10, 20, 40), dataset="birds", digest="same"):
                     "n_labeled": n,
                     "accuracy": accuracy,
                     "classes_seen": 3,
-                    "seconds_query": 2.0 if number else 100.0,
+                    "seconds_query_cpu": 2.0 if number else 100.0,
                     "chosen_by": "strategy" if number else "random",
                     "labeled_digest": f"{digest}{seed}",
                 }

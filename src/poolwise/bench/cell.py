@@ -19,7 +19,7 @@ from poolwise.query import build_context, run_strategy
 from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.stats.balance import class_counts, class_entropy, imbalance_ratio, mean_class_accuracy
 from poolwise.train.linear_probe import LinearHead, ProbeSettings, fit_linear
-from poolwise.types import IndexArray, Selection, plain
+from poolwise.types import IndexArray, plain
 
 FROM_MODEL = {"logits", "probs", "head_weight", "head_bias", "prob_samples", "predicted_loss"}
 """Arrays that do not exist before the first fit."""
@@ -33,6 +33,14 @@ class Cell:
     strategy: StrategyUse
     seed: int
     learner: ProbeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of one query: on the clock, and of processor time, which other work on the machine does not change."""
+
+    seconds: float
+    cpu: float
 
 
 def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
@@ -51,8 +59,7 @@ def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
         If the initial set is larger than the pool.
     """
     spec = STRATEGIES[cell.strategy.name]
-    labeled, selection, chosen_by = _initial(cell, spec, task)
-    seconds = selection.seconds if selection is not None else 0.0
+    labeled, cost, chosen_by = _initial(cell, spec, task)
     head: LinearHead | None = None
     rows = []
     for number in range(cell.dataset.rounds + 1):
@@ -67,14 +74,14 @@ def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
             start=head,
         )
         seconds_fit = time.perf_counter() - start
-        rows.append(_row(cell, spec, task, number, labeled, head, seconds, seconds_fit, chosen_by))
+        rows.append(_row(cell, spec, task, number, labeled, head, cost, seconds_fit, chosen_by))
         left = len(task.pool) - len(labeled)
         if number == cell.dataset.rounds or left == 0:
             break
         seed = _stream(cell.seed, "benchmark query", number)
-        selection = _query(spec, cell, task, labeled, head, min(cell.dataset.batch_size, left), seed)
-        labeled = np.sort(np.concatenate([labeled, selection.indices]))
-        seconds, chosen_by = selection.seconds, "strategy"
+        batch, cost = _query(spec, cell, task, labeled, head, min(cell.dataset.batch_size, left), seed)
+        labeled = np.sort(np.concatenate([labeled, batch]))
+        chosen_by = "strategy"
     return rows
 
 
@@ -82,7 +89,7 @@ def _stream(seed: int, name: str, number: int) -> int:
     return int(rng_for(seed, name, number).integers(2**62))
 
 
-def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Selection | None, str]:
+def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Cost, str]:
     """Choose the labels of round 0: at random, or by a strategy that can do so without a model."""
     size, n_pool = cell.dataset.initial, len(task.pool)
     if size > n_pool:
@@ -92,9 +99,9 @@ def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Se
     cold = not FROM_MODEL & set(spec.needs)
     if cell.dataset.start == "strategy" and cold and spec.name != "random":
         none = np.empty(0, dtype=np.int64)
-        selection = _query(spec, cell, task, none, None, size, _stream(cell.seed, "benchmark start", 0))
-        return np.sort(selection.indices), selection, "strategy"
-    return np.sort(rng_for(cell.seed, "benchmark initial").permutation(n_pool)[:size]), None, "random"
+        batch, cost = _query(spec, cell, task, none, None, size, _stream(cell.seed, "benchmark start", 0))
+        return np.sort(batch), cost, "strategy"
+    return np.sort(rng_for(cell.seed, "benchmark initial").permutation(n_pool)[:size]), Cost(0.0, 0.0), "random"
 
 
 def _query(
@@ -105,7 +112,7 @@ def _query(
     head: LinearHead | None,
     batch_size: int,
     seed: int,
-) -> Selection:
+) -> tuple[IndexArray, Cost]:
     arrays: dict[str, Any] = {"embeddings": task.pool}
     if head is not None:
         arrays |= {"head_weight": head.head_weight, "head_bias": head.head_bias}
@@ -113,7 +120,9 @@ def _query(
         arrays["oracle_labels"] = task.pool_labels
     answers = answer(task.pool_labels, labeled)
     context = build_context(spec, arrays, labeled=labeled, labels=answers if len(labeled) else None, trusted=True)
-    return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
+    start = time.process_time()
+    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
+    return selection.indices, Cost(selection.seconds, time.process_time() - start)
 
 
 def _row(
@@ -123,7 +132,7 @@ def _row(
     number: int,
     labeled: IndexArray,
     head: LinearHead,
-    seconds_query: float,
+    cost: Cost,
     seconds_fit: float,
     chosen_by: str,
 ) -> dict[str, Any]:
@@ -147,7 +156,8 @@ def _row(
         "class_entropy": class_entropy(y, n_classes),
         "imbalance_ratio": imbalance_ratio(y, n_classes),
         "classes_seen": int((class_counts(y, n_classes) > 0).sum()),
-        "seconds_query": seconds_query,
+        "seconds_query": cost.seconds,
+        "seconds_query_cpu": cost.cpu,
         "seconds_fit": seconds_fit,
         "temperature": head.temperature,
         "strength": head.strength,

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("imbalance_ratio", pa.float64()),
         ("classes_seen", pa.int64()),
         ("seconds_query", pa.float64()),
+        ("seconds_query_cpu", pa.float64()),
         ("seconds_fit", pa.float64()),
         ("temperature", pa.float64()),
         ("strength", pa.float64()),
@@ -38,8 +39,8 @@ SCHEMA = pa.schema(
         ("labeled_digest", pa.string()),
     ]
 )
-"""`seconds_query` and `chosen_by` tell how the labels bought last were chosen; `labeled_digest` which items are
-labeled, as a set."""
+"""`seconds_query` (clock), `seconds_query_cpu` (processor) and `chosen_by` tell how the labels bought last were chosen;
+`labeled_digest` which items are labeled, as a set."""
 META = b"poolwise"
 
 

@@ -28,7 +28,7 @@ class Line:
     final, mean_class, entropy : accuracy, mean per-class accuracy and class entropy of the labels after the last round
     labels_to_match : labels at which the mean curve reaches the final accuracy of the baseline's mean curve; inf if
         it never does
-    seconds_query : mean seconds of one query; NaN if there was none
+    seconds_query : mean processor seconds of one query, on one thread; NaN if there was none
     """
 
     dataset: str
@@ -77,7 +77,9 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
     lines = []
     for name, found in curves.items():
         last = [rows[-1] for rows in found.values()]
-        queries = [row["seconds_query"] for rows in found.values() for row in rows if row["chosen_by"] == "strategy"]
+        queries = [
+            row["seconds_query_cpu"] for rows in found.values() for row in rows if row["chosen_by"] == "strategy"
+        ]
         lines.append(
             Line(
                 dataset=dataset,
@@ -158,7 +160,7 @@ HEADER = (
     "Per-class accuracy",
     "Label entropy",
     "Labels to match",
-    "s per query",
+    "CPU s per query",
 )
 
 
@@ -214,7 +216,7 @@ NOTES = """AUBC: mean accuracy over the labels bought (trapezoid area divided by
 with the t interval over seeds. The difference is paired: same seed, same initial items. Its interval is not corrected;
 the p value is, for all strategies of a data set together (Holm); + better and - worse than {baseline} at 5 %. Labels to
 match: where the mean curve reaches the final accuracy of {baseline}. Label entropy: 1 if all classes have equally many
-labels. An oracle reads true labels: it is a reference, not a strategy to use. Intervals speak of other seeds (initial
+labels. CPU s per query: processor time of one thread. An oracle reads true labels: it is a reference, not a strategy to use. Intervals speak of other seeds (initial
 items and random choices) on the same pool, not of other pools."""
 
 
