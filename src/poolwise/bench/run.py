@@ -77,8 +77,8 @@ def run(
         digests = _store_tasks(plan, Path(scratch), data_dir)
         cells = [
             Cell(dataset, strategy, seed, plan.learner)
+            for seed in plan.seeds  # outermost: a benchmark that is stopped has whole seeds everywhere
             for dataset in plan.datasets
-            for seed in plan.seeds
             for strategy in plan.strategies
         ]
         folder = None if out is None else Path(out) / "cells"

@@ -93,7 +93,7 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
                 mean_class=_mean(last, "mean_class_accuracy"),
                 entropy=_mean(last, "class_entropy"),
                 labels_to_match=labels_to_target(*_mean_curve(found), target),
-                seconds_query=float(np.mean(queries)) if queries else float("nan"),
+                seconds_query=_mean(bought, "seconds_query_cpu") if bought else float("nan"),
             )
         )
     return sorted(lines, key=lambda line: (-line.aubc.mean, line.strategy))
@@ -216,8 +216,8 @@ NOTES = """AUBC: mean accuracy over the labels bought (trapezoid area divided by
 with the t interval over seeds. The difference is paired: same seed, same initial items. Its interval is not corrected;
 the p value is, for all strategies of a data set together (Holm); + better and - worse than {baseline} at 5 %. Labels to
 match: where the mean curve reaches the final accuracy of {baseline}. Label entropy: 1 if all classes have equally many
-labels. CPU s per query: processor time of one thread. An oracle reads true labels: it is a reference, not a strategy to use. Intervals speak of other seeds (initial
-items and random choices) on the same pool, not of other pools."""
+labels. CPU s per query: processor time of one thread. An oracle reads true labels: it is a reference, not a strategy to
+use. Intervals speak of other seeds (initial items and random choices) on the same pool, not of other pools."""
 
 
 def to_dict(lines: Sequence[Line], results: Results) -> dict[str, Any]:
