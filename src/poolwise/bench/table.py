@@ -77,9 +77,7 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
     lines = []
     for name, found in curves.items():
         last = [rows[-1] for rows in found.values()]
-        queries = [
-            row["seconds_query_cpu"] for rows in found.values() for row in rows if row["chosen_by"] == "strategy"
-        ]
+        bought = [row for rows in found.values() for row in rows if row["chosen_by"] == "strategy"]
         lines.append(
             Line(
                 dataset=dataset,
