@@ -81,6 +81,19 @@ def test_the_digest_follows_the_weights(saved: tuple[Any, Path], tmp_path: Path)
     assert open_it(weights=path).digest == open_it(weights=path).digest
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_vectors_to_four_digits(saved: tuple[Any, Path]) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    cpu, gpu = (
+        open_it(weights=saved[1]),
+        open_backbone(f"timm:{NAME}", content="image", weights=saved[1], device="cuda"),
+    )
+    prepared = [cpu.prepare(picture) for picture in PICTURES]
+    assert np.allclose(cpu.embed(prepared), gpu.embed(prepared), rtol=1e-3, atol=1e-4)
+    assert cpu.digest == gpu.digest
+
+
 def test_weights_of_another_architecture_are_refused(saved: tuple[Any, Path]) -> None:
     with pytest.raises(InputError, match=r"does not fit timm model 'resnet10t' .*Missing key"):
         open_it("timm:resnet10t", weights=saved[1])

@@ -85,11 +85,14 @@ def test_unreadable_items_are_reported_zero_and_never_asked(tmp_path: Path) -> N
     assert np.flatnonzero(~vectors.any(axis=1)).tolist() == [2, 5]
     assert pool.state().unlabeled.tolist() == [0, 1, 3, 4, 6, 7, 8, 9]
     assert {(a.index, a.label, a.annotator) for a in pool.annotations()} == {(2, SKIP, ANNOTATOR), (5, SKIP, ANNOTATOR)}
-    assert "2 items cannot be read" in report.summary()
-    assert "1 items repeat" in report.summary()
+    assert "unreadable, never asked: 2, such as item 2 (the file is empty" in report.summary()
+    assert "duplicates of an earlier item: 1, in groups: 1" in report.summary()
     again = embed_pool(PoolStore.open(tmp_path / "p"))
     assert (again.n_new, again.unreadable, again.duplicates) == (0, report.unreadable, report.duplicates)
     assert len(pool.annotations()) == 2, "answered once"
+    pictures(folder, 3)  # item 2 is whole again
+    assert sorted(embed_pool(pool, "pixels:8", rows_per_part=3).unreadable) == [5]
+    assert len(pool.annotations()) == 2
 
 
 def test_appended_items_are_embedded_with_the_old_transform(tmp_path: Path) -> None:
@@ -210,8 +213,9 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
     images = make_pool(tmp_path / "p", images=pictures(tmp_path / "images", 3))
     with pytest.raises(OptionError, match=r"reads texts, but the pool holds images"):
         embed_pool(images, "tfidf")
-    with pytest.raises(InputError, match="rows_per_part must be at least 1; got 0"):
-        embed_pool(images, rows_per_part=0)
+    for option in ("rows_per_part", "batch_size"):
+        with pytest.raises(OptionError, match=f"{option} must be at least 1; got 0"):
+            embed_pool(images, **{option: 0})
     arrays = make_pool(tmp_path / "q", embeddings=np.eye(3))
     with pytest.raises(InputError, match=r"was made from embeddings; there is nothing to embed"):
         embed_pool(arrays)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from poolwise.chance import rng_for
 from poolwise.datasets.content import load_content
 from poolwise.datasets.source import content_of
-from poolwise.errors import InputError, UnreadableItemError
+from poolwise.errors import InputError, OptionError, UnreadableItemError
 from poolwise.models.backbone import Embedder, Fittable, Fitted, default_backbone, open_backbone
 from poolwise.progress import Task, task
 from poolwise.store.arrays import array_name, float16_loss
-from poolwise.store.files import write_atomic
+from poolwise.store.files import make_directory, write_atomic
 from poolwise.store.pool import PoolStore
 from poolwise.types import SKIP, Annotation, Array, Item
 
@@ -76,9 +76,9 @@ class EmbedReport:
         ]
         if self.unreadable:
             index, reason = next(iter(sorted(self.unreadable.items())))
-            lines.append(f"{len(self.unreadable)} items cannot be read and will not be asked; item {index}: {reason}")
+            lines.append(f"unreadable, never asked: {len(self.unreadable)}, such as item {index} ({reason})")
         if self.duplicates:
-            lines.append(f"{self.n_duplicates} items repeat an earlier one, in {len(self.duplicates)} groups")
+            lines.append(f"duplicates of an earlier item: {self.n_duplicates}, in groups: {len(self.duplicates)}")
         return "\n".join(lines)
 
 
@@ -139,6 +139,9 @@ def embed_pool(
     a row of zeros, an entry in the pool's settings (see `unreadable_items`), and the answer SKIP.
     """
     begun = time.perf_counter()
+    for option, value in (("rows_per_part", rows_per_part), ("batch_size", batch_size)):
+        if value < 1:
+            raise OptionError(f"{option} must be at least 1; got {value}.")
     settings = pool.source
     content = content_of(settings)
     if content == "none":
@@ -218,8 +221,6 @@ def _check_place(settings: Mapping[str, Any], pool: PoolStore) -> None:
 
 def _parts(missing: Sequence[range], rows_per_part: int) -> Iterator[range]:
     """Cut row ranges at multiples of `rows_per_part`."""
-    if rows_per_part < 1:
-        raise InputError(f"rows_per_part must be at least 1; got {rows_per_part}.")
     for rows in missing:
         start = rows.start
         while start < rows.stop:
@@ -289,15 +290,21 @@ def _note_unreadable(pool: PoolStore, part: range, reasons: Mapping[int, str]) -
     InputError
         If not one of 20 or more items of a part can be read: then it is the place that is wrong.
     """
-    if not reasons:
-        return
     if len(reasons) == len(part) >= 20:
         index, reason = next(iter(reasons.items()))
         raise InputError(
             f"none of the items {part.start} to {part.stop - 1} of pool {pool.name!r} can be read; "
             f"item {index}: {reason}. Check that the files are there, then run `poolwise embed` again."
         )
-    pool.settings[f"{UNREADABLE}{part.start}"] = {str(index): reason for index, reason in reasons.items()}
+    for key in [key for key in pool.settings if key.startswith(UNREADABLE)]:  # forget what can be read by now
+        before = pool.settings[key]
+        still = {index: reason for index, reason in before.items() if int(index) not in part}
+        if still != before:
+            pool.settings[key] = still
+    if not reasons:
+        return
+    key = f"{UNREADABLE}{part.start}"
+    pool.settings[key] = dict(pool.settings.get(key, {})) | {str(index): reason for index, reason in reasons.items()}
     unlabeled = set(pool.state().unlabeled.tolist())
     answers = [
         Annotation(index, SKIP, annotator=ANNOTATOR, source="unreadable") for index in reasons if index in unlabeled
@@ -327,7 +334,7 @@ def _fitted(
     if not prepared:
         raise InputError(f"none of {len(sample)} items of pool {pool.name!r} can be read; {reason}. Check the files.")
     embedder = opened.fit(prepared, rng)
-    path.parent.mkdir(exist_ok=True)
+    make_directory(path.parent)
     _write_parameters(path, cast(Fitted, embedder).parameters)
     return embedder
 
