@@ -169,6 +169,7 @@ class Centres:
         self._ids = np.empty(capacity, dtype=np.int64)
         self._x = np.empty((capacity, width), dtype=np.float32)
         self._sq_norm = np.empty(capacity, dtype=np.float32)
+        self._reached = np.empty(capacity)
         k = 0 if frame.basis is None else frame.basis.shape[1] + 3
         self._probe = np.empty((capacity, k), dtype=np.float32)
 
@@ -188,14 +189,19 @@ class Centres:
         return self._sq_norm[: self.count]
 
     @property
+    def reached(self) -> FloatArray:
+        """Upper bound of the squared distance to the earlier centres; +inf where it is not known."""
+        return self._reached[: self.count]
+
+    @property
     def probe(self) -> FloatArray:
         """(t, k + 3): the product of [sketch, 1, a] with [-2 sketch, |sketch|^2, 1] is the bound, shifted by a."""
         return self._probe[: self.count]
 
-    def append(self, ids: IndexArray, x: FloatArray, sq_norm: FloatArray) -> None:
+    def append(self, ids: IndexArray, x: FloatArray, sq_norm: FloatArray, reached: float = np.inf) -> None:
         """Add placed rows."""
         here = slice(self.count, self.count + len(ids))
-        self._ids[here], self._x[here], self._sq_norm[here] = ids, x, sq_norm
+        self._ids[here], self._x[here], self._sq_norm[here], self._reached[here] = ids, x, sq_norm, reached
         if self.frame.basis is not None:
             sketch = self.frame.sketch(np.ascontiguousarray(x), sq_norm)
             self._probe[here, :-2] = -2 * sketch
@@ -408,6 +414,7 @@ def pick_in_window(window: Candidates, centres: Centres, limit: int, fetch: Fetc
             if not _is_final(window, pos):
                 break
         picks.append(pos)
+        reached = float(upper[pos])
         if gram is None and 1 < len(window.ids) <= CHUNK:
             gram = window.x @ window.x.T  # (W, W)
         dot = gram[pos] if gram is not None else window.x @ window.x[pos]
@@ -418,7 +425,7 @@ def pick_in_window(window: Candidates, centres: Centres, limit: int, fetch: Fetc
         np.minimum(lower, low, out=lower)
         np.minimum(upper, up, out=upper)
         lower[pos] = upper[pos] = -np.inf
-        centres.append(window.ids[pos : pos + 1], window.x[pos : pos + 1], sq_norm[pos : pos + 1])
+        centres.append(window.ids[pos : pos + 1], window.x[pos : pos + 1], sq_norm[pos : pos + 1], reached)
     return picks
 
 
@@ -448,27 +455,35 @@ def settle(window: Candidates, at: IndexArray, centres: Centres, fetch: Fetch) -
     for start in range(0, len(at), step):
         here = at[start : start + step]
         x, sq_norm = window.x[here], window.sq_norm[here]
-        guess = _guess(x, sq_norm, window.upper[here], centres)
+        guess = _guess(x, sq_norm, window.upper[here], centres, np.full(len(here), len(centres)))
         value, _ = exact_value(window.ids[here], sq_norm, guess, centres, fetch)
         window.lower[here] = window.upper[here] = value
 
 
-def _guess(x: FloatArray, sq_norm: FloatArray, upper: FloatArray, centres: Centres) -> FloatArray:
-    """Float32 squared distances (n, t) to all centres; +inf where the bound rules a centre out."""
-    if len(centres.probe.T) and np.isfinite(upper).all():
-        bound = _bounds(centres.frame.sketch(x, sq_norm), sq_norm, upper, centres.probe)
-        row, column = np.nonzero(bound <= 0)
-        if len(row) * PAIR_COST < bound.size:
+def _guess(x: FloatArray, sq_norm: FloatArray, upper: FloatArray, centres: Centres, count: IndexArray) -> FloatArray:
+    """Float32 squared distances of each row to its first `count` centres; +inf where a centre cannot be nearest.
+
+    Returns
+    -------
+    (n, t) float32, t = max(count)
+    """
+    t = int(count.max())
+    later = np.arange(t) >= count[:, None]
+    if centres.frame.basis is not None and np.isfinite(upper).all():
+        bound = _bounds(centres.frame.sketch(x, sq_norm), sq_norm, upper, centres.probe[:t])
+        row, column = np.nonzero((bound <= 0) & ~later)
+        if len(row) * PAIR_COST < max(len(x), 32) * t:  # products of few rows are slowed by reading the centres
             bound.fill(np.inf)
             for start in range(0, len(row), CHUNK):
                 r, c = row[start : start + CHUNK], column[start : start + CHUNK]
                 dot = np.einsum("ij,ij->i", x[r], centres.x[c])
                 bound[r, c] = sq_norm[r] + centres.sq_norm[c] - 2 * dot
             return bound
-    guess = x @ centres.x.T
+    guess = x @ centres.x[:t].T
     guess *= -2
-    guess += centres.sq_norm
+    guess += centres.sq_norm[:t]
     guess += sq_norm[:, None]
+    guess[later] = np.inf
     return guess
 
 
@@ -776,8 +791,7 @@ def _report(centres: Centres, n_labeled: int, batch_size: int, fetch: Fetch) -> 
     while start < total:
         stop = min(total, start + int(np.clip(2**22 // total, 16, 256)))
         x, sq_norm = centres.x[start:stop], centres.sq_norm[start:stop]
-        guess = _guess(x, sq_norm, np.full(len(x), np.inf), centres)
-        guess[np.arange(total) >= np.arange(start, stop)[:, None]] = np.inf  # earlier centres only
+        guess = _guess(x, sq_norm, centres.reached[start:stop], centres, np.arange(start, stop))
         value, which = exact_value(centres.ids[start:stop], sq_norm, guess, centres, fetch)
         distance[start - n_labeled : stop - n_labeled] = np.sqrt(value) / centres.frame.scale
         nearest[start - n_labeled : stop - n_labeled] = which
