@@ -39,8 +39,9 @@ PAIR_VALUES = 2**18
 LOOP_VALUES = 2**17
 """Pools of at most so many numbers are sampled by the plain loop, one pass per pick."""
 
-ROUND_DRAWS = 128
-"""Most rows drawn together; their distances are one matrix product."""
+ROUND_DRAWS = 512
+"""Most rows drawn together; their distances are one matrix product. Rounds hold a
+quarter of the centres at most, because drawn rows are also compared with each other, and 64 at least."""
 
 FLOPS = 1.2e11
 BYTES = 8e9
@@ -515,7 +516,8 @@ class _Sampler:
 
     def _round(self) -> bool:
         """Draw some rows, accept what the law says, and refresh if that pays. False if nothing can be drawn."""
-        wanted = int(np.clip(1.2 * (self.count - self.done) / self.share + 8, 16, ROUND_DRAWS))
+        most = int(np.clip(self.centres.count // 4, 64, ROUND_DRAWS))
+        wanted = int(np.clip(1.2 * (self.count - self.done) / self.share + 8, 16, most))
         positions, bounds, heights = self._propose(wanted)
         pending = self.centres.pending()
         if not len(positions):
@@ -587,7 +589,9 @@ class _Sampler:
             self.shortest = shortest
             for shard in self.shards:
                 shard.cap(shortest)
-        per_draw = CALL_SECONDS / ROUND_DRAWS + 2 * self.row_seconds
+            self.share = 0.5  # the next round will tell
+            return
+        per_draw = CALL_SECONDS / 64 + 2 * self.row_seconds
         now = left / self.share * (per_draw + self.pair_seconds * (len(pending) + left / 2))
         fresh = left * (per_draw + self.pair_seconds * left / 2)
         if now - fresh > self.offsets[-1] * (self.row_seconds + self.pair_seconds * len(pending)):
