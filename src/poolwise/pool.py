@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from poolwise import loop
-from poolwise.datasets import open_source
+from poolwise.datasets import items_to_add, open_source
 from poolwise.datasets.source import Source
 from poolwise.errors import InputError, ShapeError, UnknownNameError
 from poolwise.exporters.read_labels import read_labels
@@ -137,7 +137,7 @@ class Pool:
         """
         start = self.n_items
         opened = open_source(**source)
-        items = list(_with_source_labels(opened))
+        items = list(_with_source_labels(replace(opened, items=items_to_add(opened, self.store.source))))
         if opened.kind == "arrays" and source.get("id_column") is None:
             items = [replace(item, item_id=str(start + pos)) for pos, item in enumerate(items)]
         known = set(self.store.item_ids())
