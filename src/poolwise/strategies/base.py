@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.errors import ArrayMissingError, ShapeError
-from poolwise.kernels.blocks import iter_blocks, load_rows
+from poolwise.kernels.blocks import check_block, iter_blocks, load_rows, stored
 from poolwise.kernels.quotas import equal_quotas, proportional_quotas, water_fill
 from poolwise.kernels.sampling import Shortlists, fill, row_blocks, sampled_tolerance
 from poolwise.kernels.scores import Boundaries
@@ -214,6 +214,7 @@ class _Pass:
     def _lists(self, free: IndexArray, depths: IndexArray, first: IndexArray) -> Shortlists:
         sample = free[:: len(free) // 64 + 1]
         rough = load_rows(self.logits, sample)
+        check_block(stored(self.logits, "logits")[1], rough, sample)
         sure, _, _ = self.boundaries.distances(load_rows(self.logits, sample, np.float64))
         doubt = LOGIT_DOUBT * float(np.abs(rough).max(initial=0))
         slack = sampled_tolerance(self._rough(rough, sample, doubt), sure)
