@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format bench docs clean
+.PHONY: demo test test-all check format bench bench-tabular docs clean
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,9 @@ check: .venv/dev            ## format, lint, types, direction of imports
 format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-tabular: .venv/dev    ## the tabular benchmark beside its published numbers, in under 60 minutes on 2 cores
+	$(BIN)/python -m benchmarks.tabular
 
 clean:
 	rm -rf .venv demo-out

@@ -18,7 +18,6 @@ STARTING_POINT = {
     "report": "labeled",
     "import": "labeled",
     "round": "labeled",
-    "release": "labeled",
     "export": "labeled",
     "run": "embedded",
     "select": "photos",

@@ -94,6 +94,11 @@ def tabular(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Folder for results; a stopped run continues from it.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Model trained after every query; svm-rbf is the published one.")
+    ] = "svm-rbf",
+    batch_size: Annotated[int, typer.Option(min=1, help="Items in a query.")] = 1,
+    budget: Annotated[int | None, typer.Option(min=1, help="Labels to buy; default: the whole pool.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one row per run as JSON.")] = False,
 ) -> None:
     """Run the pool-based benchmark on tabular data and print our numbers next to the published ones.
@@ -108,8 +113,13 @@ def tabular(
             data_dir=data_dir,
             workers=workers,
             out=out,
+            model=model,
+            batch_size=batch_size,
+            budget=budget,
         )
     if as_json:
+        for dataset, reason in results.missing:
+            say(f"missing: {dataset}: {reason}")
         echo_json(results.to_dict())
     else:
         print(format_table(results))

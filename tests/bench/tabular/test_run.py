@@ -159,3 +159,31 @@ def test_us_takes_the_smallest_margin_and_then_the_smallest_position(cell: Cell)
     gap = np.abs(model.decision_function(cell.x_train[20:]))
     assert simulate(cell, "us", batch_size=4, budget=4).order.tolist() == (20 + np.argsort(gap)[:4]).tolist()
     assert best_first(np.zeros(5), np.arange(20, 25), 2).tolist() == [0, 1]
+
+
+def test_oracles_run_beside_strategies(folder: Path) -> None:
+    results = run_tabular(["two"], ["random", "bso", "oracle_area"], seeds=1, data_dir=folder, budget=4)
+    area = {row.strategy: row.aubc for row in results.rows}
+    assert area["oracle_area"] >= area["bso"] >= area["random"]
+    assert all(row.n_labeled == (20, 21, 22, 23, 24) for row in results.rows)
+    with pytest.raises(OptionError, match="bso adds one item at a time"):
+        run_tabular(["two"], ["bso"], seeds=1, data_dir=folder, budget=4, batch_size=2)
+
+
+def test_a_name_without_a_definition_says_so(folder: Path) -> None:
+    with pytest.raises(UnknownNameError, match="defines it"):
+        run_tabular(["two"], ["sps"], seeds=1, data_dir=folder)
+
+
+def test_table_ends_with_ranks_over_the_sets_that_all_finished(folder: Path) -> None:
+    results = run_tabular(["two", "three", "words"], ["us", "random", "quire"], seeds=2, data_dir=folder, budget=4)
+    table = format_table(results)
+    assert "over 2 data set(s): " in table
+    assert "refused: quire" in table
+
+
+def test_published_figures_stand_beside_their_own_setting_only(tabular_dir: Path) -> None:
+    full = run_tabular(["appendicitis"], ["us"], seeds=1, data_dir=tabular_dir)
+    part = run_tabular(["appendicitis"], ["us"], seeds=1, data_dir=tabular_dir, budget=5)
+    assert "0.8454" in format_table(full)
+    assert "0.8454" not in format_table(part)

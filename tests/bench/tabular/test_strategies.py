@@ -19,7 +19,7 @@ from poolwise.bench.tabular.registry import TABULAR, State
 from poolwise.bench.tabular.simplex import project_capped, solve_capped
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.bench.tabular.smo import solve_machine
-from poolwise.bench.tabular.strategies import albl, bmdr, dwus, graph_density, hier, hintsvm, mcm, qbc, spal, us_nc
+from poolwise.bench.tabular.strategies import albl, bmdr, dwus, graph_density, hier, hintsvm, lal, mcm, qbc, spal, us_nc
 from poolwise.chance import rng_for
 from poolwise.errors import OptionError
 from poolwise.strategies import coreset
@@ -421,7 +421,7 @@ def test_hier_leaves_pure_clusters_alone() -> None:
     known = np.zeros(200, dtype=bool)
     known[:60] = known[100:130] = True
     picks = []
-    for seed in range(60):
+    for seed in range(25):
         state = state_of(cell_of(blobs(60)), seed=seed)
         state.x, state.labels = x, np.where(known, y, -1)
         state.labeled, state.unlabeled = np.flatnonzero(known), np.flatnonzero(~known)
@@ -506,3 +506,34 @@ def test_bmdr_matches_the_pool_and_spal_prefers_what_is_easy() -> None:
     assert sorted(x[picks, 0] > 0) == [False, True]
     state.memo.clear()
     assert len(set(spal.spal(state).tolist())) == 2
+
+
+def test_lal_features_by_hand() -> None:
+    cell = cell_of(blobs(50, 3))
+    y = cell.y_train[:20]
+    forest = lal.grow_forest(cell.x_train[:20], y, 0)
+    got = lal.features(forest, y, cell.x_train[20:])
+    for i, row in enumerate(cell.x_train[20:]):
+        votes = [tree.predict_proba(row[None])[0, 0] for tree in forest.estimators_]
+        assert got[i, :2].tolist() == pytest.approx([np.mean(votes), np.std(votes)])
+    depth = np.mean([tree.tree_.max_depth for tree in forest.estimators_])
+    want = [y.mean(), forest.oob_score_, np.std(forest.feature_importances_) / 3, got[:, 1].mean(), depth, 20]
+    assert np.allclose(got[:, 2:], want)
+
+
+def test_lal_prefers_what_its_table_calls_useful() -> None:
+    table = lal.regressor()
+    sure, torn = [1.0, 0.0, 0.5, 0.8, 0.1, 0.2, 5, 30], [0.5, 0.45, 0.5, 0.8, 0.1, 0.2, 5, 30]
+    gain = table.predict([sure, torn])
+    assert gain[1] > gain[0]
+
+
+@pytest.mark.slow
+def test_lal_table_is_the_simulated_one() -> None:
+    import sklearn
+
+    with np.load(Path(lal.__file__).parents[1] / lal.TABLE, allow_pickle=False) as stored:
+        if str(stored["version"]) != sklearn.__version__:
+            pytest.skip("forests differ between versions of scikit-learn")
+        want = stored["table"][: 2 * lal.CANDIDATES]
+    assert np.allclose(lal.simulate_table(rng_for(0, "lal table"), 2), want, atol=1e-6)

@@ -10,6 +10,7 @@ of a path is the area under its curve, `stats.curves.aubc`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from poolwise.bench.tabular.evaluate import Evaluator
 from poolwise.bench.tabular.protocol import Cell
+from poolwise.bench.tabular.simulate import Curve
 from poolwise.errors import OptionError
 
 Score = Callable[[tuple[int, ...]], float]
@@ -96,6 +98,24 @@ def oracle_area(pool: Sequence[int], score: Score, width: int = 5, budget: int |
                         best[key] = (rank[0], path)
         beams = [path for _, path in sorted(best.values(), key=lambda entry: (entry[0], entry[1].order))[:width]]
     return beams[0]
+
+
+ORACLES: dict[str, Callable[..., Path]] = {"bso": bso_instant, "oracle_area": oracle_area}
+"""What the benchmark runs under these names beside the strategies, at width 5."""
+
+
+def simulate_oracle(cell: Cell, name: str, evaluator: Evaluator, budget: int | None = None) -> Curve:
+    """Run an oracle on a cell, one item at a time; about width Q^2 / 2 models, minutes a run above 100 queries."""
+    start = time.perf_counter()
+    path = ORACLES[name](range(cell.n_initial, len(cell.x_train)), cell_score(cell, evaluator), budget=budget)
+    steps = np.arange(len(path.accuracy))
+    return Curve(
+        order=np.array(path.order, dtype=np.int64),
+        n_labeled=cell.n_initial + steps,
+        n_correct=np.rint(np.array(path.accuracy) * len(cell.x_test)).astype(np.int64),
+        n_test=len(cell.x_test),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def cell_score(cell: Cell, evaluator: Evaluator) -> Score:

@@ -15,6 +15,10 @@ from poolwise.bench.tabular.reference import DIFFERENT_FILE, published
 from poolwise.bench.tabular.registry import TABULAR
 from poolwise.bench.tabular.simulate import Curve
 from poolwise.stats.curves import aubc, aubc_noinit
+from poolwise.stats.ranks import complete_rows, mean_ranks
+
+PUBLISHED_SETTING = "svm-rbf, batch 1, budget pool, initial 20"
+"""The setting of the published table; rows of another one are not put beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,9 @@ def read_rows(path: Path) -> Iterator[Row]:
 def format_table(results: Results) -> str:
     """Write one line for each data set and strategy: ours, the published figure, their difference.
 
-    "se" is the standard error of the published and our mean together, for two independent sets of seeds; equal
-    splits make the true difference smaller.
+    "noinit", "std" and "published" follow the convention of the published table; "diff" is noinit minus published.
+    "2 se" is twice the standard error of that difference for independent seeds; equal splits make it smaller. "s/run"
+    is the time spent in queries.
     """
     header = f"{'dataset':<14} {'strategy':<14} {'seeds':>5} {'AUBC':>7} {'noinit':>7} {'std':>7} "
     lines = [header + f"{'published':>9} {'diff':>8} {'2 se':>7} {'F-acc':>7} {'s/run':>8}"]
@@ -145,6 +150,7 @@ def format_table(results: Results) -> str:
         groups[row.dataset, row.strategy].append(row)
     for (dataset, strategy), rows in groups.items():
         lines.append(_line(dataset, strategy, rows))
+    lines += _rank_lines(results)
     datasets = [d for d in dict.fromkeys(row.dataset for row in results.rows) if d in DIFFERENT_FILE]
     lines += [f"{dataset}: {DIFFERENT_FILE[dataset]}; not comparable." for dataset in datasets]
     lines += [f"missing: {dataset}: {reason}" for dataset, reason in results.missing]
@@ -153,17 +159,30 @@ def format_table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def _rank_lines(results: Results) -> list[str]:
+    """Mean ranks over the data sets that every strategy finished, best first; nothing to rank with one strategy."""
+    _, strategies, means = results.matrix()
+    complete = complete_rows(means) if len(means) else means
+    if len(strategies) < 2 or not len(complete):
+        return []
+    ranks = mean_ranks(complete)[0]
+    order = np.argsort(ranks, kind="stable")
+    words = ", ".join(f"{strategies[i]} {ranks[i]:.2f}" for i in order)
+    return [f"mean rank of true AUBC over {len(complete)} data set(s): {words}"]
+
+
 def _line(dataset: str, strategy: str, rows: Sequence[Row]) -> str:
     values = np.array([row.aubc_noinit for row in rows])
     std = values.std(ddof=1) if len(rows) > 1 else np.nan
     text = f"{dataset:<14} {strategy:<14} {len(rows):>5} {np.mean([row.aubc for row in rows]):>7.4f} "
     text += f"{values.mean():>7.4f} {std:>7.4f} "
-    column = TABULAR[strategy].column if strategy in TABULAR else ""
-    known = published(dataset, column) if column and dataset not in DIFFERENT_FILE else None
+    column = TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
+    comparable = dataset not in DIFFERENT_FILE and rows[0].setting == PUBLISHED_SETTING
+    known = published(dataset, column) if column and comparable else None
     if known is None:
         text += f"{'-':>9} {'-':>8} {'-':>7}"
     else:
         spread = known.std if known.std is not None else std
         two_se = 2 * np.hypot(std / np.sqrt(len(rows)), spread / np.sqrt(known.n_seeds))
-        text += f"{known.mean:>9.4f} {values.mean() - known.mean:>+8.4f} {two_se:>7.4f}"
+        text += f"{known.mean:>9.4f} {round(values.mean() - known.mean, 4) + 0.0:>+8.4f} {two_se:>7.4f}"
     return text + f" {np.mean([row.final for row in rows]):>7.4f} {np.mean([row.seconds for row in rows]):>8.3f}"

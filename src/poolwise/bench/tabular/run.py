@@ -14,14 +14,21 @@ from threadpoolctl import threadpool_limits
 
 from poolwise.bench.tabular.evaluate import MODELS, Evaluator
 from poolwise.bench.tabular.loader import TabularSet, default_data_dir, find_sets, load_set
+from poolwise.bench.tabular.oracle import ORACLES, simulate_oracle
 from poolwise.bench.tabular.protocol import N_INITIAL, SeedSkippedError, make_cell
 from poolwise.bench.tabular.registry import TABULAR, check_fits
 from poolwise.bench.tabular.results import Results, Row, append_rows, read_rows, row_of
 from poolwise.bench.tabular.simulate import simulate
-from poolwise.errors import InputError, OptionError, unknown_name
+from poolwise.errors import InputError, OptionError, UnknownNameError, unknown_name
 from poolwise.progress import task
 
 ROWS_FILE = "rows.jsonl"
+
+UNDEFINED = {
+    "sps": "the name appears in lists of methods, but neither published code base nor a paper we know defines it. "
+    "Use `us`, `mcm` or another name from `TABULAR`.",
+}
+"""Names that are asked for but have no definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def run_tabular(
     Parameters
     ----------
     datasets : names of files in data_dir; empty for all of them
-    strategies : names in `TABULAR`; empty for all that are not slow
+    strategies : names in `TABULAR` or `oracle.ORACLES`; empty for all strategies that are not slow
     seeds : 100 stands for 0..99
     workers : processes, each with one thread; the rows do not depend on it
     out : folder whose rows.jsonl is continued, if there is one; None keeps nothing on disk
@@ -96,7 +103,10 @@ def run_tabular(
         )
     names = list(dict.fromkeys(strategies)) or [s.name for s in TABULAR.entries() if s.cost in ("instant", "fast")]
     for name in names:
-        TABULAR[name]
+        if name in UNDEFINED:
+            raise UnknownNameError(f"no tabular strategy named {name!r}: {UNDEFINED[name]}")
+        if name not in ORACLES:
+            TABULAR[name]
     if model not in MODELS:
         raise unknown_name("evaluation model", model, MODELS)
     there, missing = _find(datasets, folder)
@@ -107,7 +117,7 @@ def run_tabular(
         fitting = []
         for name in names:
             try:
-                check_fits(TABULAR[name], dataset, _load(dataset, str(folder)).n_classes, batch_size)
+                _check_fits(name, dataset, folder, batch_size)
                 fitting.append(name)
             except OptionError as error:
                 refused.append((dataset, name, str(error)))
@@ -133,6 +143,13 @@ def run_tabular(
             "scikit-learn": sklearn.__version__,
         },
     )
+
+
+def _check_fits(name: str, dataset: str, folder: Path, batch_size: int) -> None:
+    if name not in ORACLES:
+        check_fits(TABULAR[name], dataset, _load(dataset, str(folder)).n_classes, batch_size)
+    elif batch_size > 1:
+        raise OptionError(f"{name} adds one item at a time; got batch_size {batch_size}. Use 1.")
 
 
 def _find(datasets: Sequence[str], folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
@@ -201,6 +218,9 @@ def run_cell(work: Work) -> list[Row] | str:
     rows = []
     with threadpool_limits(1), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for name in work.strategies:
-            curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
+            if name in ORACLES:
+                curve = simulate_oracle(cell, name, evaluator, work.budget)
+            else:
+                curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
             rows.append(row_of(curve, work.dataset, name, work.seed, work.setting))
     return rows
