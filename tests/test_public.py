@@ -29,6 +29,6 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_poolwise_needs_neither_torch_nor_pandas():
-    code = "import sys, poolwise; print(sorted({'torch', 'pandas', 'plotly', 'fastapi'} & set(sys.modules)))"
+    code = "import sys, poolwise; print(sorted({'torch', 'pandas', 'matplotlib', 'fastapi'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from poolwise import loop
-from poolwise.datasets import open_source
+from poolwise.datasets import items_to_add, open_source
 from poolwise.datasets.source import Source
 from poolwise.errors import InputError, ShapeError, UnknownNameError
 from poolwise.exporters.read_labels import read_labels
@@ -137,7 +137,7 @@ class Pool:
         """
         start = self.n_items
         opened = open_source(**source)
-        items = list(_with_source_labels(opened))
+        items = list(_with_source_labels(replace(opened, items=items_to_add(opened, self.store.source))))
         if opened.kind == "arrays" and source.get("id_column") is None:
             items = [replace(item, item_id=str(start + pos)) for pos, item in enumerate(items)]
         known = set(self.store.item_ids())
@@ -158,6 +158,7 @@ class Pool:
         *,
         weights: str | Path | None = None,
         device: str = "auto",
+        repair: bool = False,
     ) -> EmbedReport:
         """Embed every item that has no embedding yet; a stopped run continues where it was.
 
@@ -167,11 +168,12 @@ class Pool:
             before, else pixels for images and tfidf for texts
         weights : local .safetensors file or model folder instead of the hub
         device : "auto", "cpu" or "cuda"
+        repair : first drop parts that are damaged, so that they are made again
         """
         file = self.store.source.get("file")
         if self.store.source.get("kind") == "arrays" and file and self.store.arrays.missing_rows(GIVEN, self.n_items):
             _store_embeddings(self.store, file, 0)  # goes on where a stopped `create` was
-        return embed_pool(self.store, backbone, weights=weights, device=device)
+        return embed_pool(self.store, backbone, weights=weights, device=device, repair=repair)
 
     def state(self, as_of: int | None = None) -> PoolState:
         """Which items are labeled, now or at the start of a round."""
@@ -209,6 +211,18 @@ class Pool:
         options : of the strategy
         """
         return loop.query(self.store, strategy, batch_size=batch_size, seed=seed, options=options, learner=self.learner)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The picks that were asked for and have no answer yet, oldest batch first, as `Selection.rows` gives them."""
+        rows = []
+        for batch in self.store.batches(open_only=True):
+            open_items = set(batch.unanswered.tolist())
+            rows += [{**row, "batch": batch.number} for row in batch.selection.rows() if row["index"] in open_items]
+        return rows
+
+    def release(self) -> int:
+        """Give every item that waits for a label back, so that it can be asked for again; returns how many."""
+        return sum(len(self.store.release(batch.number)) for batch in self.store.batches(open_only=True))
 
     def label(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
+from poolwise.kernels import backend
 from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
 from poolwise.kernels.sampling import stream_top
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
@@ -39,6 +40,7 @@ def select(
     discriminator_score: Any = None,
     boundary_distance: Any = None,
     oracle_labels: Any = None,
+    device: str | None = None,
     **options: Any,
 ) -> Selection:
     """Choose the batch to label next from arrays.
@@ -61,6 +63,7 @@ def select(
     prob_samples : (N, S, C) float
     ood_scores, costs, groups, predicted_loss, discriminator_score, boundary_distance : (N,)
     oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
+    device : None for NumPy; "cuda" or "cpu" runs the logits of the head through torch on that device
     options : options of the strategy
 
     Returns
@@ -96,7 +99,8 @@ def select(
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
     context = build_context(spec, arrays, labeled=labeled, unlabeled=unlabeled, labels=labels)
-    return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=checked)
+    with backend.on(device):
+        return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=checked)
 
 
 def build_context(

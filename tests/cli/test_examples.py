@@ -18,6 +18,7 @@ STARTING_POINT = {
     "report": "labeled",
     "import": "labeled",
     "round": "labeled",
+    "release": "labeled",
     "export": "labeled",
     "run": "embedded",
     "select": "photos",

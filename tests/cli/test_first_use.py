@@ -111,3 +111,12 @@ def test_a_batch_is_never_asked_for_twice(embedded):
     answer = embedded("query birds.pool --strategy random --batch-size 1")
     assert answer.code == 1
     assert "wait" in answer.err
+
+
+def test_a_batch_whose_printing_was_lost_can_be_printed_again_or_given_back(embedded):
+    first = embedded("query birds.pool --strategy random --batch-size 7 --json").json()["batch"]
+    again = embedded("query birds.pool --waiting --json").json()["batch"]
+    assert [row["item_id"] for row in again] == [row["item_id"] for row in first]
+    assert embedded("release birds.pool --json").json() == {"released": 7}
+    assert embedded("status birds.pool --json").json()["n_unlabeled"] == 60
+    assert embedded("query birds.pool --waiting --json").json() == {"batch": []}

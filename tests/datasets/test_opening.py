@@ -43,6 +43,13 @@ def test_an_unknown_data_set_suggests_the_nearest() -> None:
         open_source(dataset="fashion-mnist")
 
 
+def test_options_of_a_data_set_are_checked() -> None:
+    with pytest.raises(OptionError, match="option 'split' must be one of 'train', 'test'; got 'valid'"):
+        open_source(dataset="fashion_mnist", options={"split": "valid"})
+    with pytest.raises(OptionError, match=r"dataset 'cifar10' has no option 'spilt'. Options: split, cache, address"):
+        open_source(dataset="cifar10", options={"spilt": "test"})
+
+
 def test_settings_alone_say_what_items_hold() -> None:
     assert {kind: content_of({"kind": kind}) for kind in CONTENT} == CONTENT
     with pytest.raises(OptionError, match="have kind 'video'"):

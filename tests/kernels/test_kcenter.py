@@ -62,6 +62,9 @@ def make(name: str) -> np.ndarray:
         "narrow": lambda: isotropic(4000, 7),
         "float16": lambda: structured(3000, 160).astype(np.float16),
         "offset": lambda: isotropic(3000, 32) + np.float32(100),
+        "float64 offset": lambda: r.normal(size=(2000, 20)) + 1e7,
+        "float64 tiny": lambda: 1e-60 * r.normal(size=(2000, 20)),
+        "low rank": lambda: np.vstack([r.normal(size=(2000, 30)) @ r.normal(size=(30, 150)), r.normal(size=(40, 150))]),
         "constant": lambda: np.full((2000, 20), 3.3, dtype=np.float32),
         "ten distinct rows": lambda: np.repeat(r.normal(size=(10, 150)), 200, axis=0)[r.permutation(2000)],
         "binary": lambda: r.integers(0, 2, size=(3000, 24)).astype(np.float32),
@@ -81,6 +84,7 @@ def make(name: str) -> np.ndarray:
 
 NAMES = [
     *("structured", "isotropic", "narrow", "float16", "offset", "constant", "ten distinct rows", "binary", "grid"),
+    *("float64 offset", "float64 tiny", "low rank"),
     *("line", "outlier", "two far groups", "tight clusters", "float16 extremes", "tiny", "huge"),
 ]
 
@@ -134,6 +138,25 @@ def test_storage_blocks_and_shards_do_not_matter(
     for n_shards, block_bytes in itertools.product((1, 2, 5), (2**15, 2**18)):
         monkeypatch.setattr(kcenter, "BLOCK_BYTES", block_bytes)
         assert same(one, k_center(x.astype(np.float32), labeled, unlabeled, 200, n_shards=n_shards))
+
+
+def test_more_shards_than_rows_are_no_matter() -> None:
+    x = isotropic(5, 3)
+    assert same(k_center(x, NONE, np.arange(5), 4), k_center(x, NONE, np.arange(5), 4, n_shards=9))
+
+
+def test_the_low_dimensional_bound_never_exceeds_the_distance() -> None:
+    r = np.random.default_rng(0)
+    x = np.vstack([r.normal(size=(500, 64)) @ r.normal(size=(64, 200)), r.normal(size=(500, 200))]).astype(np.float32)
+    frame = kcenter.fit_frame(x, np.arange(1000), 1000)
+    assert frame.basis is not None
+    placed = frame.place(x)
+    n = (placed**2).sum(axis=1)
+    sketch = frame.sketch(placed, n).astype(np.float64)
+    bound = ((sketch[:, None] - sketch[None]) ** 2).sum(axis=2)
+    true = ((placed[:, None].astype(np.float64) - placed[None]) ** 2).sum(axis=2)
+    assert np.all(bound <= true + kcenter.SLACK * (3 * n[:, None] + 2 * true))
+    assert np.mean(bound > 0.5 * true) > 0.5  # and is worth having
 
 
 def test_permuting_the_pool_permutes_the_picks() -> None:

@@ -60,9 +60,15 @@ def test_the_winner_wins_the_loser_loses_and_the_twin_is_unclear() -> None:
         "twin": "unclear",
     }
     said = " ".join(report.sentences)
-    assert "good (+" in said and "beats random labeling" in said
-    assert "bad (−" in said and "loses to random labeling" in said
+    assert "good beats random labeling (+" in said and "bad loses to random labeling (−" in said
     assert "no difference to random labeling was shown for twin" in said
+
+
+def test_several_losers_are_all_named_and_the_worst_first() -> None:
+    shifts = {"random": 0.0, "bad": -0.06, "worst": -0.2, "poor": -0.04}
+    said = describe_bench(rows(shifts), title="T", setup=Setup()).sentences
+    assert len(said) == 1 and said[0].startswith("On digits, 3 strategies lose to random labeling: worst by most (−")
+    assert said[0].endswith("then bad and poor.")
 
 
 def test_difference_is_paired_and_agrees_with_a_textbook_t_test() -> None:

@@ -17,11 +17,13 @@ from poolwise.report.charts.svg import Scale, element, nice_range, shorten, spre
 from poolwise.report.html import anything, number, p_value, percent, points, seconds
 
 
+def percent_tick(share: float, digits: int) -> str:
+    return percent(share, max(digits - 2, 0))
+
+
 def draw(series: list[Series]) -> str:
     return str(
-        line_chart(
-            series, title="T", description="D", x_label="x", y_label="y", write_x=number, write_y=percent, y_floor=0.0
-        )
+        line_chart(series, title="T", description="D", x_label="x", y_label="y", write_y=percent_tick, y_floor=0.0)
     )
 
 
@@ -74,6 +76,13 @@ def test_a_line_chart_is_drawn_for_both_widths_with_title_and_description() -> N
     assert "nan" not in html
 
 
+@pytest.mark.parametrize("span", [0.0001, 0.003, 0.02, 0.4, 1.0])
+def test_ticks_of_any_zoom_can_be_told_apart(span: float) -> None:
+    wide = draw([Series("a", [100, 102], [0.5, 0.5 + span])]).split("</svg>")[0]
+    texts = re.findall(r'<text class="tick"[^>]*>([^<]*)<', wide)
+    assert len(texts) == len(set(texts)) and "101" in texts and "100.5" not in texts
+
+
 def test_no_mark_leaves_the_picture() -> None:
     html = draw([Series("a", [1, 500], [0.0, 1.0], [0.0, 0.9], [0.1, 1.0]), Series("b", [1, 500], [0.5, 0.5])])
     pictures = re.findall(r'<svg[^>]*viewBox="0 0 (\d+) (\d+)"(.*?)</svg>', html)
@@ -102,6 +111,15 @@ def test_odd_curves_are_drawn_without_error(series: list[Series]) -> None:
 def test_every_line_can_be_told_apart_by_colour_and_dash() -> None:
     html = draw([Series(f"s{i}", [1, 2], [0.1, i / 40]) for i in range(24)])
     assert len(set(re.findall(r'class="series (c\d d\d)"', html))) == 24
+
+
+def test_a_name_has_the_same_colour_in_every_chart_of_the_same_names() -> None:
+    def legend(values: list[float]) -> dict[str, str]:
+        html = draw([Series(name, [1, 2], [0.1, v]) for name, v in zip("abc", values, strict=True)])
+        entry = r'class="series (c\d d\d)" aria-hidden="true">.*?</svg>(\w)<'
+        return {name: style for style, name in re.findall(entry, html)}
+
+    assert legend([0.2, 0.3, 0.4]) == legend([0.4, 0.3, 0.2]) == {"a": "c0 d0", "b": "c1 d0", "c": "c2 d0"}
 
 
 def test_intervals_always_show_zero() -> None:

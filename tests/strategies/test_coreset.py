@@ -66,3 +66,22 @@ def test_cosine_ignores_the_length_of_rows() -> None:
     a = pw.select("coreset", embeddings=x, labeled=[0], batch_size=20, metric="cosine")
     b = pw.select("coreset", embeddings=longer, labeled=[0], batch_size=20, metric="cosine")
     assert a.indices.tolist() == b.indices.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int32])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_caller_s_array_is_not_touched(dtype: type, metric: str) -> None:
+    x = (10 * np.random.default_rng(0).normal(size=(600, 130))).astype(dtype)
+    before = x.copy()
+    pw.select("coreset", embeddings=x, batch_size=300, metric=metric)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_each_pick_names_its_nearest_labeled_or_picked_item() -> None:
+    x = np.array([[0.0], [1.0], [10.0], [11.0], [30.0]])
+    got = pw.select("coreset", embeddings=x, labeled=[0], batch_size=3)
+    assert got.indices.tolist() == [4, 3, 1]
+    assert got.components["nearest"].tolist() == [0, 0, 0]
+    assert got.scores is not None
+    assert got.scores.tolist() == [30, 11, 1]
+    assert got.notes["cover_radius"] == 1

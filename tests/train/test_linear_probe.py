@@ -9,9 +9,10 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from poolwise.errors import InputError, OptionError, ShapeError
-from poolwise.train.linear_probe import ProbeSettings, fit_linear, make_head, out_of_fold_logits
+from poolwise.train.linear_probe import STRENGTHS, ProbeSettings, fit_linear, make_head, out_of_fold_logits
 
 
 def mixture(seed, n_rows, width, n_classes, spread=1.0):
@@ -120,27 +121,44 @@ def test_strength_grows_when_features_are_noise():
     assert fit_linear(noise, y, 4).strength > 30 * fit_linear(x, y, 4).strength
 
 
-def test_warm_start_reaches_the_same_head_and_keeps_the_strength():
+def test_an_earlier_head_lends_its_strength_and_nothing_else():
     x, y = mixture(7, 300, 20, 5)
     first = fit_linear(x[:200], y[:200], 5)
-    warm = fit_linear(x, y, 5, start=first)
-    cold = fit_linear(x, y, 5, settings=ProbeSettings(strength=first.strength))
-    assert warm.strength == first.strength
-    assert warm.searched_at == first.searched_at == 200
-    np.testing.assert_allclose(warm.probs(x), cold.probs(x), atol=0.01)
+    poisoned = make_head(np.full((5, 20), 50.0), np.arange(5), 7.0, first.strength, first.searched_at)
+    next_head = fit_linear(x, y, 5, start=first)
+    assert next_head.digest == fit_linear(x, y, 5, start=poisoned).digest
+    assert (next_head.strength, next_head.searched_at) == (first.strength, 200)
+    assert fit_linear(np.tile(x, (2, 1)), np.tile(y, 2), 5, start=first).searched_at == 600
 
 
-def test_warm_start_cannot_leak_into_the_temperature():
-    x, y = mixture(8, 120, 30, 3)
-    poisoned = make_head(np.random.default_rng(0).normal(size=(3, 30)) * 50, np.zeros(3), 1.0, 0.1, 120)
-    clean = make_head(np.zeros((3, 30)), np.zeros(3), 1.0, 0.1, 120)
-    assert fit_linear(x, y, 3, start=poisoned).temperature == fit_linear(x, y, 3, start=clean).temperature
+def test_the_strength_is_a_local_best_of_the_out_of_fold_loss():
+    x, y = mixture(16, 150, 30, 3, spread=0.6)
+    head = fit_linear(x, y, 3)
+    place = STRENGTHS.index(head.strength)
+
+    def loss(strength):
+        z = out_of_fold_logits(x, y, 3, strength=strength).astype(np.float64)
+        nll = [-log_softmax(z / t, axis=1)[np.arange(150), y].mean() for t in np.geomspace(0.05, 20, 400)]
+        return min(nll)
+
+    losses = [loss(s) for s in STRENGTHS]
+    assert 0 < place < len(STRENGTHS) - 1
+    assert losses[place] <= min(losses[place - 1], losses[place + 1]) + 2e-3
 
 
 def test_same_seed_gives_the_same_digest_and_another_head_another():
     x, y = mixture(9, 90, 6, 3)
     assert fit_linear(x, y, 3, seed=1).digest == fit_linear(x, y, 3, seed=1).digest
     assert fit_linear(x, y, 3).digest != fit_linear(x[:80], y[:80], 3).digest
+
+
+def test_the_number_of_threads_does_not_change_a_digit():
+    x, y = mixture(15, 1000, 256, 150)
+    settings, digests = ProbeSettings(strength=0.1, calibrate=False), set()
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            digests.add(fit_linear(x, y, 150, settings=settings).digest)
+    assert len(digests) == 1
 
 
 def test_classes_without_rows_are_never_predicted():

@@ -16,7 +16,7 @@ from poolwise.report.build_bench import bench_report
 
 SUITE = {
     "name": "demo",
-    "strategies": ["random", "margin", "badge", "typiclust", "coreset", "base", "entropy"],
+    "strategies": ["random", "auto", "badge", "margin", "typiclust", "coreset"],
     "datasets": [{"task": "fashion_demo", "initial": {"random": 20}, "batch_size": 40, "rounds": 8}],
 }
 

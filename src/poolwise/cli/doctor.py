@@ -15,7 +15,7 @@ import poolwise
 from poolwise.cli.output import echo_json, echo_table
 
 EXTRAS = {
-    "base": ["numpy", "scipy", "scikit-learn", "pyarrow", "plotly", "fastapi"],
+    "base": ["numpy", "scipy", "scikit-learn", "pyarrow", "fastapi"],
     "torch": ["torch", "torchvision", "timm", "transformers", "sentence-transformers", "safetensors"],
     "faiss": ["faiss-cpu"],
     "ray": ["ray"],

@@ -24,6 +24,7 @@ def embed(
         Path | None, typer.Option(exists=True, help="A local .safetensors file or model folder instead of the hub.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged parts again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Embed every item that has no embedding yet; a stopped run continues where it was.
@@ -32,7 +33,7 @@ def embed(
     """
     with show_progress():
         opened = Pool.open(pool)
-        done = opened.embed(backbone, weights=weights, device=device)
+        done = opened.embed(backbone, weights=weights, device=device, repair=repair)
     if as_json:
         facts = dataclasses.asdict(done)
         echo_json({**facts, "unreadable": {str(index): why for index, why in done.unreadable.items()}})

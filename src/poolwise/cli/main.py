@@ -19,6 +19,7 @@ from poolwise.cli.export import export
 from poolwise.cli.import_ import import_labels
 from poolwise.cli.init import init
 from poolwise.cli.query import query
+from poolwise.cli.release import release
 from poolwise.cli.report import report
 from poolwise.cli.round import round_
 from poolwise.cli.run import run
@@ -45,6 +46,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "import": import_labels,
     "round": round_,
     "run": run,
+    "release": release,
     "report": report,
     "export": export,
     "status": status,

@@ -21,15 +21,26 @@ def query(
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed and the batch number.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say on stderr why these items.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Ask for nothing; print again what still waits for a label.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
     """Choose the next batch to label, record it as asked, and print it.
 
     Example:  poolwise query birds.pool --strategy typiclust --batch-size 50 > batch.csv
     """
+    opened = Pool.open(pool)
+    if waiting:
+        rows = opened.waiting()
+        if as_json:
+            echo_json({"batch": rows})
+        else:
+            echo_csv(rows)
+        return
     options = parse_settings(STRATEGIES[strategy], setting or [])
     with show_progress():
-        selection = Pool.open(pool).query(strategy, batch_size=batch_size, seed=seed, **options)
+        selection = opened.query(strategy, batch_size=batch_size, seed=seed, **options)
     if explain:
         say(selection.explain())
     if as_json:

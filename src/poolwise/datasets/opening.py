@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -14,8 +15,8 @@ from poolwise.datasets.image_list import image_list, image_paths
 from poolwise.datasets.source import Source, content_of
 from poolwise.datasets.table_text import table_text
 from poolwise.datasets.tables import ENDINGS, open_table
-from poolwise.errors import InputError
-from poolwise.registry import DATASETS
+from poolwise.errors import InputError, OptionError
+from poolwise.registry import DATASETS, coerce
 from poolwise.types import Item
 
 
@@ -53,8 +54,12 @@ def open_source(
 
     Raises
     ------
-    InputError
+    InputError, OptionError
         If nothing or too much is given, or something cannot be used; says what to type.
+    UnknownNameError
+        If there is no data set of that name.
+    DownloadError
+        If it cannot be fetched.
     """
     columns = {"id_column": id_column, "label_column": label_column, "group_column": group_column}
     given = [
@@ -70,7 +75,7 @@ def open_source(
     if dataset is not None:
         if len(given) > 1:
             raise InputError(f"dataset={dataset!r} stands alone, but {' and '.join(given[:-1])} came with it.")
-        return DATASETS[dataset](**dict(options or {}))  # type: ignore[no-any-return]
+        return _named_dataset(dataset, options or {})
     source = _with_content(images, table, text, image_column, columns)
     if source is None:
         if table is not None and embeddings is None:
@@ -89,6 +94,19 @@ def open_source(
             f"Row i must be item i; the first items are {', '.join(repr(i.item_id) for i in source.items[:3])}."
         )
     return replace(source, embeddings=embeddings)
+
+
+def _named_dataset(name: str, options: Mapping[str, Any]) -> Source:
+    """Open a registered data set with checked options."""
+    function = DATASETS[name]
+    hints = {key: hint for key, hint in typing.get_type_hints(function).items() if key != "return"}
+    checked = {}
+    for option, value in options.items():
+        if option not in hints:
+            raise OptionError(f"dataset {name!r} has no option {option!r}. Options: {', '.join(hints) or 'none'}.")
+        checked[option] = coerce(f"dataset {name!r}: option {option!r}", value, hints[option])
+    source: Source = function(**checked)
+    return source
 
 
 def items_to_add(source: Source, settings: Mapping[str, Any]) -> tuple[Item, ...]:

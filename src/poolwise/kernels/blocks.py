@@ -127,7 +127,7 @@ class LinearLogits(_Computed):
         self.head_bias = np.zeros(len(head_weight)) if head_bias is None else np.asarray(head_bias)
         self.shape = (len(embeddings), len(self.head_weight))
         self._heads = {
-            np.dtype(kind): (np.ascontiguousarray(self.head_weight.T, dtype=kind), self.head_bias.astype(kind))
+            np.dtype(kind): backend.Affine(self.head_weight.T.astype(kind), self.head_bias.astype(kind))
             for kind in (np.float32, np.float64)
         }
 
@@ -137,10 +137,7 @@ class LinearLogits(_Computed):
 
     def of(self, x: Array) -> Array:
         """Compute the logits of embeddings that are already in memory: (n, D) float to (n, C)."""
-        weight, bias = self._heads[x.dtype]
-        z: Array = x @ weight  # (n, C)
-        z += bias
-        return z
+        return self._heads[x.dtype](x)
 
 
 class Softmax(_Computed):

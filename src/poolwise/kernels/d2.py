@@ -33,14 +33,18 @@ from poolwise.types import FloatArray, IndexArray, Rows
 SAME = 1e-12
 """Vectors nearer than this share of |a|^2 + |b|^2 (squared) count as equal, so rounding is never drawn."""
 
+ROUNDING = 4e-6
+"""Bound on the rounding of a float32 squared distance, as a share of |a|^2 + |b|^2."""
+
 PAIR_VALUES = 2**18
 """Numbers per factor in one go of the direct computation."""
 
 LOOP_VALUES = 2**17
 """Pools of at most so many numbers are sampled by the plain loop, one pass per pick."""
 
-ROUND_DRAWS = 128
-"""Most rows drawn together; their distances are one matrix product."""
+ROUND_DRAWS = 512
+"""Most rows drawn together; their distances are one matrix product. Rounds hold a
+quarter of the centres at most, because drawn rows are also compared with each other, and 64 at least."""
 
 FLOPS = 1.2e11
 BYTES = 8e9
@@ -57,6 +61,7 @@ class Points:
     e : (n, C) float, first factors; None for plain vectors
     top : (n,) int64 or None; where given, e holds probabilities and 1 is still to be taken off entry top
     bias : 1.0 if h stands for the row with a constant 1 appended, else 0.0
+    slack : (n,) float or None; where given, e is incomplete, and this is the length of what it leaves out
     """
 
     h: FloatArray
@@ -64,6 +69,7 @@ class Points:
     e: FloatArray | None = None
     top: IndexArray | None = None
     bias: float = 0.0
+    slack: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.h)
@@ -83,7 +89,7 @@ def join(parts: Sequence[Points]) -> Points:
 
 
 def inner_products(a: Points, b: Points) -> FloatArray:
-    """<a_i, b_j> as (len(a), len(b)); `b` must hold complete first factors (top is None)."""
+    """<a_i, b_j> as (len(a), len(b)), or the least it can be where `a` has slack; `b` must be complete."""
     out: FloatArray = a.h @ b.h.T
     if a.e is not None and b.e is not None:
         if a.bias:
@@ -91,16 +97,27 @@ def inner_products(a: Points, b: Points) -> FloatArray:
         factor = a.e @ b.e.T
         if a.top is not None:
             factor -= b.e.T[a.top]
+        if a.slack is not None:
+            left_out = np.abs(out)
+            left_out *= a.slack[:, None]
+            left_out *= np.sqrt(np.einsum("ij,ij->i", b.e, b.e))
         out *= factor
+        if a.slack is not None:
+            out -= left_out
     return out
 
 
 def sq_distances(a: Points, b: Points) -> FloatArray:
-    """|a_i - b_j|^2 as (len(a), len(b)); differences that cancel are computed again directly, in float64."""
+    """|a_i - b_j|^2 as (len(a), len(b)); differences that cancel are computed again directly, in float64.
+
+    Where `a` has slack, the result is an upper bound.
+    """
     out = inner_products(a, b)
     out *= -2
     out += a.sq[:, None]
     out += b.sq
+    if a.slack is not None:
+        return np.maximum(out, ROUNDING * (a.sq[:, None] + b.sq), out=out)
     if a is b:
         np.fill_diagonal(out, np.inf)
     low = np.flatnonzero(out.min(axis=1, initial=np.inf) < CANCELLED * (a.sq + b.sq.max(initial=0.0)))
@@ -217,16 +234,25 @@ class GradientVectors:
     probs : (N, C) rows sum to 1; may be computed on the fly
     embeddings : (N, D)
     indices : (n,) int64 sorted, the rows that count
+    topk : keep so many entries of e_i (int32 and float32), so that later passes need no class scores. What is
+        left out enters the bounds, which get a little looser but stay bounds: the law of the draws is exact.
     """
 
-    def __init__(self, probs: Rows, embeddings: Rows, indices: IndexArray, *, bias: bool = False) -> None:
+    def __init__(
+        self, probs: Rows, embeddings: Rows, indices: IndexArray, *, bias: bool = False, topk: int | None = None
+    ) -> None:
         self.probs, self.embeddings, self.indices, self.bias = probs, embeddings, indices, float(bias)
         n_classes, n_features = int(probs.shape[1]), int(embeddings.shape[1])
         self.width = n_classes + n_features
         self.row_seconds = n_features * (4 / BYTES if embeddings.dtype == np.float32 else 2e-9)
         self.row_seconds += n_classes * (4 / BYTES if isinstance(probs, np.ndarray) else 3e-9)
-        if _head_of(probs, embeddings) is not None:
+        self.topk = topk if topk is not None and topk < n_classes else None
+        if _head_of(probs, embeddings) is not None and self.topk is None:
             self.row_seconds += 2 * n_classes * n_features / FLOPS
+        kept = (len(indices), self.topk or 0)
+        self.entries, self.values = np.empty(kept, dtype=np.int32), np.empty(kept, dtype=np.float32)
+        self.slack = np.zeros(len(indices), dtype=np.float32)
+        self.residual = 0.0  # mean of slack / |e|
         self.sq = np.empty(len(indices), dtype=np.float32)
         self.top = np.empty(len(indices), dtype=np.int32)
 
@@ -247,15 +273,34 @@ class GradientVectors:
             p, h = self._read(self.indices[part])
             top = p.argmax(axis=1)
             self.top[part] = top
-            sq_h = np.einsum("ij,ij->i", h, h) + np.float32(self.bias)
-            self.sq[part] = _sq_residuals(p, top) * sq_h
+            sq_e = _sq_residuals(p, top)
+            self.sq[part] = sq_e * (np.einsum("ij,ij->i", h, h) + np.float32(self.bias))
+            if self.topk is not None:
+                self._keep(part, p, top, sq_e)
             yield start, Points(h, self.sq[part], p, top, self.bias)
+
+    def _keep(self, part: slice, p: FloatArray, top: IndexArray, sq_e: FloatArray) -> None:
+        """Store the largest entries, the predicted class among them, and the length of the rest."""
+        entries = np.argpartition(p, -int(self.topk or 0), axis=1)[:, -int(self.topk or 0) :]
+        entries[:, 0] = np.where((entries == top[:, None]).any(axis=1), entries[:, 0], top)
+        values = np.take_along_axis(p, entries, axis=1) - (entries == top[:, None])
+        left = sq_e - np.einsum("ij,ij->i", values, values)
+        self.entries[part], self.values[part] = entries, values
+        self.slack[part] = np.sqrt(np.maximum(left, 0) + ROUNDING * sq_e)
+        share = np.sqrt(np.maximum(left, 0) / np.maximum(sq_e, 1e-30))
+        self.residual += float(share.sum()) / len(self)
 
     def blocks(self, n_centres: int) -> Iterator[tuple[int, Points]]:
         """Stream all rows."""
         step = min(_block_rows(self.probs, n_centres), _block_rows(self.embeddings, n_centres))
         for start in range(0, len(self), step):
             part = slice(start, start + step)
+            if self.topk is not None:
+                h = read_rows(self.embeddings, as_key(self.indices[part]))
+                e = np.zeros((len(h), self.probs.shape[1]), dtype=np.float32)
+                np.put_along_axis(e, self.entries[part], self.values[part], axis=1)
+                yield start, Points(h, self.sq[part], e, None, self.bias, self.slack[part])
+                continue
             p, h = self._read(self.indices[part])
             yield start, Points(h, self.sq[part], p, self.top[part].astype(np.int64), self.bias)
 
@@ -367,6 +412,11 @@ class Envelope:
         for start, points in self.vectors.blocks(len(centres)):
             m = self.m[start : start + len(points)]
             np.minimum(m, nearest_sq(points, centres), out=m)
+        self._sort()
+
+    def lower(self, positions: IndexArray, values: FloatArray) -> None:
+        """Put true values in place of bounds."""
+        self.m[positions] = values
         self._sort()
 
     def _sort(self) -> None:
@@ -515,7 +565,8 @@ class _Sampler:
 
     def _round(self) -> bool:
         """Draw some rows, accept what the law says, and refresh if that pays. False if nothing can be drawn."""
-        wanted = int(np.clip(1.2 * (self.count - self.done) / self.share + 8, 16, ROUND_DRAWS))
+        most = int(np.clip(self.centres.count // 4, 64, ROUND_DRAWS))
+        wanted = int(np.clip(1.2 * (self.count - self.done) / self.share + 8, 16, most))
         positions, bounds, heights = self._propose(wanted)
         pending = self.centres.pending()
         if not len(positions):
@@ -527,6 +578,7 @@ class _Sampler:
         current[np.isin(positions, self.picks[: self.done])] = 0
         self.share = max(float((current / bounds).mean()), 1e-4)
         mutual = sq_distances(points, points)
+        before = self.done
         for j in range(len(positions)):
             if heights[j] < current[j]:
                 self._accept(int(positions[j]), points.at(slice(j, j + 1)), float(current[j]))
@@ -535,6 +587,8 @@ class _Sampler:
                 if self.done == self.count:
                     break
         self.drawn += j + 1
+        if self.done == before:
+            self._write_back(positions, current)
         self._tighten()
         return True
 
@@ -587,7 +641,9 @@ class _Sampler:
             self.shortest = shortest
             for shard in self.shards:
                 shard.cap(shortest)
-        per_draw = CALL_SECONDS / ROUND_DRAWS + 2 * self.row_seconds
+            self.share = 0.5  # the next round will tell
+            return
+        per_draw = CALL_SECONDS / 64 + 2 * self.row_seconds
         now = left / self.share * (per_draw + self.pair_seconds * (len(pending) + left / 2))
         fresh = left * (per_draw + self.pair_seconds * left / 2)
         if now - fresh > self.offsets[-1] * (self.row_seconds + self.pair_seconds * len(pending)):
@@ -600,6 +656,12 @@ class _Sampler:
         self.centres.seen = self.centres.count
         self.refreshes += 1
         self.share = 0.8
+
+    def _write_back(self, positions: IndexArray, current: FloatArray) -> None:
+        """Remember what a fruitless round has computed, so that rows which equal a centre are drawn only once."""
+        for s, shard in enumerate(self.shards):
+            here = (positions >= self.offsets[s]) & (positions < self.offsets[s + 1])
+            shard.lower(positions[here] - self.offsets[s], current[here].astype(np.float32))
 
     def _fill_up(self) -> None:
         """Every row left equals a centre: take the lowest positions."""

@@ -21,13 +21,13 @@ class UnitRows:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.shape = rows.shape
-        self.dtype = np.dtype(np.float32)
+        self.dtype = np.dtype(np.float64)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: slice | IndexArray) -> Array:
-        return self.read(key, np.float32)
+        return self.read(key, self.dtype)
 
     def read(self, key: slice | IndexArray, dtype: np.typing.DTypeLike) -> Array:
         """Scale some rows in float64 and return them as `dtype`."""

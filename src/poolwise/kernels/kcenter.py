@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, load_rows, read_rows
@@ -46,15 +47,32 @@ SLACK = 1e-5
 """Error allowed to the low-dimensional bound, relative to the same scale; includes V not being quite orthonormal."""
 
 SKETCH_DIM = 64
+"""Directions of the low-dimensional bound (scalable selection, section 2.1)."""
+
 MIN_CENTRES = 256
+"""With fewer labeled and picked rows the bound costs more than it saves."""
+
 SAMPLE = 3072
+"""Rows from which the frame is chosen."""
+
 PLAIN_ROWS = 4096
-"""Up to this many rows one window holds the whole pool."""
+"""Up to this many rows all are active: one window's gather then holds the whole pool."""
 
 ACTIVE_BYTES = 192 * 2**20
+"""Most memory for active rows; 2 % of 1.28 M rows of 2048 float32."""
+
 BLOCK_BYTES = 2**20
+"""Rows are prepared in blocks that stay in the second-level cache."""
+
+PAIR_BLOCK = 2**22
+"""Most (row, centre) pairs looked at together."""
+
 CHUNK = 1024
+"""Largest window, and rows brought up to date together."""
+
 CENTRE_CHUNK = 512
+"""Centres in one matrix product."""
+
 PAIR_COST = 160
 """Time of a distance on its own over that of one inside a matrix product (measured: 160 to 240, D = 512)."""
 
@@ -83,7 +101,7 @@ class KCenterPicks:
 class Frame:
     """Coordinates in which distances are computed: a common origin and scale, and leading directions.
 
-    origin : (D,) float32, about the mean of the pool
+    origin : (D,) about the mean of the pool; float64 where rows do not fit float32 exactly, else float32
     scale : a power of two that keeps squares in range
     basis : (D, k) float32 orthonormal, or None where the bound would not pay
     """
@@ -93,8 +111,15 @@ class Frame:
     basis: FloatArray | None
 
     def place(self, block: Array, out: FloatArray | None = None) -> FloatArray:
-        """Move (n, D) stored rows into the frame."""
-        x: FloatArray = np.subtract(block, self.origin, out=out)
+        """Move (n, D) stored rows, in the dtype of the origin, into the frame: (n, D) float32."""
+        if self.origin.dtype == np.float64:
+            with np.errstate(over="ignore"):  # found by whoever computes the length
+                x = ((block - self.origin) * self.scale).astype(np.float32)
+            if out is None:
+                return x
+            out[:] = x
+            return out
+        x = np.subtract(block, self.origin, out=out)
         if self.scale != 1.0:
             x *= np.float32(self.scale)
         return x
@@ -105,8 +130,17 @@ class Frame:
         out = np.empty((len(x), self.basis.shape[1] + 1), dtype=np.float32)
         out[:, :-1] = x @ self.basis
         rest = sq_norm - sq_norms(out[:, :-1])
-        out[:, -1] = np.sqrt(np.maximum(rest, 0))
+        weak = np.flatnonzero(rest < 0.01 * sq_norm)  # too little is left of the difference: compute the residual
+        for start in range(0, len(weak), CHUNK):
+            at = weak[start : start + CHUNK]
+            rest[at] = sq_norms(x[at] - out[at, :-1] @ self.basis.T)
+        out[:, -1] = np.sqrt(rest)
         return out
+
+
+def _exact_dtype(rows: Rows) -> DTypeLike:
+    """float32 where it holds the stored values exactly, else float64."""
+    return np.float32 if np.can_cast(rows.dtype, np.float32) else np.float64
 
 
 def fit_frame(rows: Rows, indices: IndexArray, n_centres: int) -> Frame:
@@ -120,13 +154,13 @@ def fit_frame(rows: Rows, indices: IndexArray, n_centres: int) -> Frame:
     x = read_rows(rows, as_key(sample), np.float64)
     length = sq_norms(x - x.mean(axis=0))
     near = length <= np.quantile(length, 0.9)  # a few far rows must not pull the origin away from all others
-    origin = x[near].mean(axis=0).astype(np.float32)
-    x = (x - origin).astype(np.float32)
+    origin = x[near].mean(axis=0).astype(_exact_dtype(rows))
+    x = x - origin  # not in place: these may be the user's own rows
     largest = float(np.abs(x).max(initial=0.0))
-    scale = float(2.0 ** -np.ceil(np.log2(largest))) if largest > 0 else 1.0
-    if 2.0**-20 <= scale <= 2.0**20:
-        scale = 1.0
-    x *= np.float32(scale)
+    exponent = float(np.ceil(np.log2(largest))) if largest > 0 else 0.0
+    most = 126 if origin.dtype == np.float32 else 1000
+    scale = 1.0 if abs(exponent) <= 20 else float(2.0 ** np.clip(-exponent, -most, most))
+    x = (x * scale).astype(np.float32)
     basis = None
     if wants_basis and len(x) >= 4 * SKETCH_DIM:
         basis = _leading_directions(x, SKETCH_DIM)
@@ -137,8 +171,7 @@ def fit_frame(rows: Rows, indices: IndexArray, n_centres: int) -> Frame:
 
 def _leading_directions(x: FloatArray, k: int) -> FloatArray:
     """Find k orthonormal directions of most variance by three rounds of subspace iteration."""
-    start = np.random.Generator(np.random.Philox(0)).standard_normal((x.shape[1], k), dtype=np.float32)
-    basis = start
+    basis = np.random.Generator(np.random.Philox(0)).standard_normal((x.shape[1], k), dtype=np.float32)
     for _ in range(3):
         basis = np.linalg.qr(x.T @ (x @ basis))[0]
     return np.linalg.qr(basis.astype(np.float64))[0].astype(np.float32)
@@ -211,7 +244,7 @@ class Centres:
 
 
 def _widen(d: FloatArray, sq_norm: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Interval that holds the true value of the float32 result d, where d is or is below the row's value.
+    """Interval that holds the true value of a float32 result d.
 
     Only |x|^2 is needed: |c| <= |x| + sqrt(d) gives |x|^2 + |c|^2 <= 3 |x|^2 + 2 d.
     """
@@ -451,7 +484,7 @@ def _is_final(window: Candidates, pos: int) -> bool:
 
 def settle(window: Candidates, at: IndexArray, centres: Centres, fetch: Fetch) -> None:
     """Replace the intervals of some rows by their values, from float64 distances of the stored rows."""
-    step = int(np.clip(2**22 // len(centres), 16, CHUNK))
+    step = int(np.clip(PAIR_BLOCK // len(centres), 16, CHUNK))
     for start in range(0, len(at), step):
         here = at[start : start + step]
         x, sq_norm = window.x[here], window.sq_norm[here]
@@ -573,7 +606,7 @@ class Shard:
 
     def read(self, pos: IndexArray | slice, out: FloatArray | None = None) -> FloatArray:
         """Placed rows at some positions of this shard's list; sorted positions are fastest."""
-        return self.frame.place(read_rows(self.rows, as_key(self.indices[pos])), out)
+        return self.frame.place(read_rows(self.rows, as_key(self.indices[pos]), self.frame.origin.dtype), out)
 
     def _read_among(self, pos: IndexArray, key: IndexArray | slice) -> FloatArray:
         return self.read(pos[key])
@@ -607,7 +640,9 @@ class Shard:
         """Bring the rows at some positions up to date with all centres."""
         pos = pos[self.upto[pos] < len(centres)]
         pos = pos[np.lexsort((pos, self.upto[pos]))]
-        step = self.step if self.sketch is None else CHUNK
+        step = self.step
+        if self.sketch is not None:
+            step = int(np.clip(PAIR_BLOCK // max(1, len(centres) - int(self.upto[pos].min(initial=0))), 64, CHUNK))
         for start in range(0, len(pos), step):
             here = np.sort(pos[start : start + step])
             lower, upper = self.lower[here], self.upper[here]
@@ -640,17 +675,14 @@ class Shard:
     def absorb(self, lower: FloatArray, upper: FloatArray, centres: Centres, first: int) -> None:
         """Take back the intervals of this shard's candidates, and the centres added since number `first`."""
         pos = self.active
-        if len(self._front) < len(pos):
-            low, up = self.lower[pos], self.upper[pos]
-            sketch = None if self.sketch is None else self.sketch[pos]
-            tighten(lambda key: self.active_x[key], sketch, self.sq_norm[pos], low, up, centres, first)
-            self.lower[pos], self.upper[pos] = low, up
+        for start in range(0, len(pos) if len(self._front) < len(pos) else 0, 4 * CHUNK):
+            here, x = pos[start : start + 4 * CHUNK], self.active_x[start : start + 4 * CHUNK]
+            low, up = self.lower[here], self.upper[here]
+            sketch = None if self.sketch is None else self.sketch[here]
+            tighten(x.__getitem__, sketch, self.sq_norm[here], low, up, centres, first)
+            self.lower[here], self.upper[here] = low, up
         self.lower[pos[self._front]], self.upper[pos[self._front]] = lower, upper
         self.upto[pos] = len(centres)
-
-    def remove(self, index: int) -> None:
-        """Take one row out of the running, by its position in this shard's list."""
-        self.lower[index] = self.upper[index] = -np.inf
 
     def _refill(self, centres: Centres) -> None:
         """Choose active rows afresh: reach further down the list until enough rows are above all others."""
@@ -667,7 +699,10 @@ class Shard:
             rest_pos, ahead = int(ahead[at]), ahead[kept]
             self.reach = max(self.capacity, self.reach // 2)
         self.active, self.rest, self.rest_pos = ahead, rest, rest_pos
-        self.active_x = self.read(ahead)
+        self.active_x = np.empty((0, self.rows.shape[1]), dtype=np.float32)  # let go of the old rows first
+        self.active_x = np.empty((len(ahead), self.rows.shape[1]), dtype=np.float32)
+        for start in range(0, len(ahead), CHUNK):
+            self.read(ahead[start : start + CHUNK], self.active_x[start : start + CHUNK])
 
 
 def k_center(
@@ -709,7 +744,7 @@ def k_center(
     centres = Centres(frame, rows.shape[1], len(labeled) + batch_size + 1)
     for start in range(0, len(labeled), CHUNK):
         ids = labeled[start : start + CHUNK]
-        x = frame.place(read_rows(rows, as_key(ids)))
+        x = frame.place(read_rows(rows, as_key(ids), frame.origin.dtype))
         centres.append(ids, x, sq_norms(x))
     shards = [Shard(rows, part, frame) for part in np.array_split(unlabeled, n_shards)]
     for shard in shards:
@@ -789,7 +824,7 @@ def _report(centres: Centres, n_labeled: int, batch_size: int, fetch: Fetch) -> 
     distance, nearest = np.zeros(total - n_labeled), np.full(total - n_labeled, -1, dtype=np.int64)
     start = max(n_labeled, 1)
     while start < total:
-        stop = min(total, start + int(np.clip(2**22 // total, 16, 256)))
+        stop = min(total, start + int(np.clip(PAIR_BLOCK // total, 16, 256)))
         x, sq_norm = centres.x[start:stop], centres.sq_norm[start:stop]
         guess = _guess(x, sq_norm, centres.reached[start:stop], centres, np.arange(start, stop))
         value, which = exact_value(centres.ids[start:stop], sq_norm, guess, centres, fetch)

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import Key, as_key, block_rows_for, check_block, iter_keys, stored
 from poolwise.progress import task
-from poolwise.types import PROBABILITIES, Array, FloatArray, IndexArray, Rows
+from poolwise.types import PROBABILITIES, Array, BoolArray, FloatArray, IndexArray, Rows
 
 TIE = 1e-12
 """Scores closer than this, relative to the largest, are equal: below it lies the rounding of float64."""
@@ -90,10 +90,12 @@ def stream_top(
                 lists.offer(pool, -values[:, None])
                 work.advance(len(pool))
 
-    sample = indices[:: len(indices) // SAMPLE + 1]
+    sample = indices[:: len(indices) // (16 * SAMPLE) + 1]
     rough = stream_scores(score, rows, sample, np.float32)
-    slack = sampled_tolerance(rough[:, None], stream_scores(score, rows, sample)[:, None])
-    lists = fill(offer_all, np.array([count]), exact, slack)
+    best = np.sort(np.argsort(-rough, kind="stable")[:SAMPLE])  # the error near the cut is the one that matters
+    slack = sampled_tolerance(rough[best, None], stream_scores(score, rows, sample[best])[:, None])
+    depth = min(count + count // 4 + SAMPLE, len(indices))  # rows to spare, should float32 be worse than in the sample
+    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]))
     found, values = lists.of(0)
     return found, -values
 
@@ -112,17 +114,24 @@ def best_first(scores: FloatArray, indices: IndexArray, count: int) -> IndexArra
 def tie_groups(ascending: FloatArray) -> IndexArray:
     """Number the groups of equal values in sorted values: neighbours closer than TIE share one."""
     finite = np.abs(ascending[np.isfinite(ascending)])
-    slack = TIE * finite.max(initial=0)
-    with np.errstate(invalid="ignore"):
-        apart = ~((ascending[1:] - ascending[:-1] <= slack) | (ascending[1:] == ascending[:-1]))
-    return np.concatenate([[0], np.cumsum(apart)]).astype(np.int64) if len(ascending) else np.empty(0, dtype=np.int64)
+    groups = np.zeros(len(ascending), dtype=np.int64)
+    groups[1:] = np.cumsum(_apart(ascending, TIE * finite.max(initial=0)))
+    return groups
+
+
+def _apart(ascending: FloatArray, slack: FloatArray | float) -> BoolArray:
+    """Whether each value but the first differs from the one before it by more than rounding, (n - 1,)."""
+    before, after = ascending[:-1], ascending[1:]
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return np.asarray(~((after - before <= slack) | (after == before)))
 
 
 class Shortlists:
     """The `depth` rows with the smallest values of each of S slots, exactly, in O(sum of depths) memory.
 
     Rows are offered with float32 values; whatever could still belong to a list is kept, and `exact` computes the
-    float64 values that decide. After `close`, `of(slot)` is the list: smaller value first, then lower pool index.
+    float64 values that decide. After `settle(depths)`, `of(slot)` is the beginning of a list: smaller value first,
+    then lower pool index.
 
     Parameters
     ----------
@@ -140,7 +149,6 @@ class Shortlists:
         self.depths = depths
         self.tolerance = tolerance
         self.error = np.zeros(len(depths))
-        self.dropped = np.zeros(len(depths), dtype=bool)
         self._exact = exact
         self._limit = np.where(depths > 0, np.inf, -np.inf)  # values above it cannot enter a list
         self._pending: list[tuple[IndexArray, IndexArray, NDArray[np.float64]]] = []
@@ -150,6 +158,8 @@ class Shortlists:
         self._value = np.empty(0, dtype=np.float64)
         self._sharp = np.empty(0, dtype=bool)
         self._room = int(2 * depths.sum()) + 4096
+        self.trusted = True
+        self._lists: dict[int, tuple[IndexArray, NDArray[np.float64]]] = {}
 
     def offer(self, indices: IndexArray, values: FloatArray) -> None:
         """Offer (n,) pool indices with their (n, S) values; +inf is a value like others."""
@@ -158,10 +168,7 @@ class Shortlists:
         limit = self._limit
         if np.isposinf(limit).any() and len(indices) > self.depths.max():
             limit = np.minimum(limit, self._limit_within(values))
-        inside = values <= limit.astype(values.dtype)
-        if not inside.all():
-            self.dropped |= ~inside.all(axis=0)
-        position, slot = np.nonzero(inside)
+        position, slot = np.nonzero(values <= limit.astype(values.dtype))
         if not len(position):
             return
         self._pending.append((slot, indices[position], values[position, slot].astype(np.float64)))
@@ -169,25 +176,34 @@ class Shortlists:
         if self._n_pending > self._room:
             self._compact()
 
-    def close(self) -> None:
-        """Settle all lists in float64."""
-        self._compact()
-        self._sharpen(np.ones(len(self.depths), dtype=bool))
-        order = self._order()
-        rank = self._rank(self._slot[order])
-        order = order[rank < self.depths[self._slot[order]]]
-        self.dropped[np.unique(self._slot[np.setdiff1d(np.arange(len(self._slot)), order)])] = True
-        self._take(order)
+    def settle(self, depths: IndexArray) -> None:
+        """Make the first `depths` (S,) rows of each list exact; call it again to read further down.
 
-    @property
-    def trusted(self) -> bool:
-        """Whether no float32 value was further from its float64 value than half the tolerance."""
-        return bool(np.all(2 * self.error <= self.tolerance))
+        Sets `trusted`. It is False if float32 values were so far off that a row which was not kept might belong
+        to a list; `tolerance` then says what another pass needs.
+        """
+        if self._pending:
+            self._compact()
+        wanted = np.minimum(depths, self.depths)
+        while True:
+            near, _ = self._within(wanted)
+            self._sharpen(near)
+            if np.all(2 * self.error <= self.tolerance):
+                break
+            self.tolerance = np.where(2 * self.error <= self.tolerance, self.tolerance, 4 * self.error)
+        order = near[np.lexsort((self._index[near], self._groups(near), self._slot[near]))]
+        order = order[self._rank(self._slot[order]) < wanted[self._slot[order]]]
+        edges = np.searchsorted(self._slot[order], np.arange(len(wanted) + 1))
+        self.trusted = True
+        for slot, (start, stop) in enumerate(pairwise(edges)):
+            values = self._value[order[start:stop]]
+            self._lists[slot] = self._index[order[start:stop]], values
+            if len(values) and not values.max() + self.tolerance[slot] <= self._limit[slot]:
+                self.trusted = False
 
     def of(self, slot: int) -> tuple[IndexArray, NDArray[np.float64]]:
-        """Pool indices and values of one list, best first."""
-        start, stop = np.searchsorted(self._slot, [slot, slot + 1])
-        return self._index[start:stop], self._value[start:stop]
+        """Pool indices and values of one list as far as it is settled, best first."""
+        return self._lists[slot]
 
     def _limit_within(self, values: FloatArray) -> NDArray[np.float64]:
         """Upper bound on what enters a list, from one block alone."""
@@ -205,49 +221,56 @@ class Shortlists:
 
     def _compact(self) -> None:
         """Merge what is pending, and drop what cannot belong to a list any more."""
-        if self._pending:
-            slots, indices, values = zip(*self._pending, strict=True)
-            self._slot = np.concatenate([self._slot, *slots])
-            self._index = np.concatenate([self._index, *indices])
-            self._value = np.concatenate([self._value, *values])
-            self._sharp = np.concatenate([self._sharp, np.zeros(self._n_pending, dtype=bool)])
-            self._pending, self._n_pending = [], 0
+        slots, indices, values = zip(*self._pending, strict=True)
+        self._slot = np.concatenate([self._slot, *slots])
+        self._index = np.concatenate([self._index, *indices])
+        self._value = np.concatenate([self._value, *values])
+        self._sharp = np.concatenate([self._sharp, np.zeros(self._n_pending, dtype=bool)])
+        self._pending, self._n_pending = [], 0
         self._prune()
         counts = np.bincount(self._slot, minlength=len(self.depths))
         crowded = counts > 4 * self.depths + 64
         if crowded.any():
-            self._sharpen(crowded)
+            self._sharpen(np.flatnonzero(crowded[self._slot]))
             self._prune()
 
     def _prune(self) -> None:
-        """Keep rows whose smallest possible value is within the depth-th largest possible one of their slot."""
-        doubt = np.where(self._sharp, 0.0, self.tolerance[self._slot])
+        kept, cut = self._within(self.depths)
+        kept = kept[self._beats_ties(kept)]
+        self._slot, self._index = self._slot[kept], self._index[kept]
+        self._value, self._sharp = self._value[kept], self._sharp[kept]
+        self._limit = self._widened(cut + self.tolerance)
+
+    def _doubt(self) -> NDArray[np.float64]:
+        return np.where(self._sharp, 0.0, self.tolerance[self._slot])
+
+    def _within(self, depths: IndexArray) -> tuple[IndexArray, NDArray[np.float64]]:
+        """Positions of rows whose smallest possible value is within the depth-th largest possible one of their slot.
+
+        Also returns that value, (S,): inf where a slot has fewer rows, -inf where it wants none.
+        """
+        doubt = self._doubt()
         worst = self._value + doubt
         order = np.lexsort((worst, self._slot))
-        rank = self._rank(self._slot[order])
-        at_depth = order[rank == self.depths[self._slot[order]] - 1]
-        cut = np.full(len(self.depths), np.inf)
+        at_depth = order[self._rank(self._slot[order]) == depths[self._slot[order]] - 1]
+        cut = np.where(depths > 0, np.inf, -np.inf)
         cut[self._slot[at_depth]] = worst[at_depth]
         finite = np.abs(self._value[np.isfinite(self._value)])
-        cut += 4 * TIE * finite.max(initial=0)
-        keep = self._value - doubt <= cut[self._slot]
-        keep &= self._beats_ties(keep)
-        self.dropped[self._slot[~keep]] = True
-        self._limit = np.where(self.depths > 0, self._widened(cut + self.tolerance), -np.inf)
-        self._take(np.flatnonzero(keep))
+        return np.flatnonzero(self._value - doubt <= cut[self._slot] + 4 * TIE * finite.max(initial=0)), cut
 
-    def _beats_ties(self, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Drop exact values beyond the depth of their slot: many equal rows must not pile up."""
-        good = np.ones(len(keep), dtype=bool)
-        where = np.flatnonzero(self._sharp & keep)
-        if len(where):
-            order = where[np.lexsort((self._index[where], self._groups(where), self._slot[where]))]
-            good[order[self._rank(self._slot[order]) >= self.depths[self._slot[order]]]] = False
+    def _beats_ties(self, kept: IndexArray) -> BoolArray:
+        """Which of the kept rows stay: exact ones beyond the depth go, or many equal rows would pile up."""
+        good = np.ones(len(kept), dtype=bool)
+        sharp = np.flatnonzero(self._sharp[kept])
+        rows = kept[sharp]
+        order = np.lexsort((self._index[rows], self._groups(rows), self._slot[rows]))
+        slot = self._slot[rows[order]]
+        good[sharp[order[self._rank(slot) >= self.depths[slot]]]] = False
         return good
 
-    def _sharpen(self, slots: NDArray[np.bool_]) -> None:
-        """Replace the float32 values of some slots by exact ones, and note how far off they were."""
-        todo = np.flatnonzero(slots[self._slot] & ~self._sharp)
+    def _sharpen(self, rows: IndexArray) -> None:
+        """Replace float32 values by exact ones, and note how far off they were."""
+        todo = rows[~self._sharp[rows]]
         if not len(todo):
             return
         values = self._exact(self._index[todo], self._slot[todo])
@@ -259,17 +282,14 @@ class Shortlists:
 
     def _groups(self, where: IndexArray) -> IndexArray:
         """Tie groups of exact values, numbered in the order of the values within each slot."""
-        order = np.lexsort((self._value[where], self._slot[where]))
-        groups = np.empty(len(where), dtype=np.int64)
-        slot = self._slot[where][order]
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(slot)) + 1, [len(where)]])
-        for start, stop in pairwise(edges):
-            groups[order[start:stop]] = tie_groups(self._value[where][order[start:stop]])
+        slots, values = self._slot[where], self._value[where]
+        order = np.lexsort((values, slots))
+        slots, values = slots[order], values[order]
+        scale = np.zeros(len(self.depths))
+        np.maximum.at(scale, slots, np.where(np.isfinite(values), np.abs(values), 0))
+        groups = np.zeros(len(where), dtype=np.int64)
+        groups[order[1:]] = np.cumsum((slots[1:] != slots[:-1]) | _apart(values, TIE * scale[slots[1:]]))
         return groups
-
-    def _order(self) -> IndexArray:
-        everything = np.arange(len(self._slot))
-        return np.lexsort((self._index, self._groups(everything), self._slot))
 
     @staticmethod
     def _rank(sorted_slots: IndexArray) -> IndexArray:
@@ -278,16 +298,13 @@ class Shortlists:
         first = np.concatenate([[True], sorted_slots[1:] != sorted_slots[:-1]]) if len(position) else position == 0
         return position - np.maximum.accumulate(np.where(first, position, 0))
 
-    def _take(self, rows: IndexArray) -> None:
-        self._slot, self._index = self._slot[rows], self._index[rows]
-        self._value, self._sharp = self._value[rows], self._sharp[rows]
-
 
 def fill(
     offer_all: Callable[[Shortlists], None],
     depths: IndexArray,
     exact: Callable[[IndexArray, IndexArray], NDArray[np.float64]],
     tolerance: FloatArray,
+    first: IndexArray | None = None,
 ) -> Shortlists:
     """Fill short lists by one pass, or by another if float32 turned out less accurate than expected.
 
@@ -297,19 +314,22 @@ def fill(
     depths : (S,) int64, length of each list
     exact : (n,) pool indices, (n,) slots -> (n,) float64 values
     tolerance : (S,) float, error expected in the offered values, from `sampled_tolerance`
+    first : (S,) int64, how much of each list to settle at once; default all of it
     """
     slack = tolerance
     while True:
         lists = Shortlists(depths, slack, exact)
         offer_all(lists)
-        lists.close()
+        lists.settle(depths if first is None else first)
         if lists.trusted:
             return lists
-        slack = np.maximum(slack, 4 * lists.error)
+        slack = lists.tolerance
 
 
 def sampled_tolerance(rough: FloatArray, exact: FloatArray) -> NDArray[np.float64]:
-    """Estimate, from a sample, how far float32 values may be off: 16 times the worst error seen.
+    """Estimate, from a sample, how far float32 values may be off: 16 times the worst error seen, and generously so.
+
+    A few rows more to score again cost little; too small an estimate costs another pass.
 
     Parameters
     ----------
@@ -317,13 +337,13 @@ def sampled_tolerance(rough: FloatArray, exact: FloatArray) -> NDArray[np.float6
 
     Returns
     -------
-    (S,) float64, at least 2e-6 of the largest value of each column.
+    (S,) float64, at least 2e-4 of the largest value of each column.
     """
     finite = np.isfinite(exact)
     with np.errstate(invalid="ignore"):
         error = np.where(finite, np.abs(rough - exact), 0).max(axis=0)
     scale = np.where(finite, np.abs(exact), 0).max(axis=0)
-    return np.asarray(np.maximum(16 * error, 2e-6 * scale))
+    return np.asarray(np.maximum(16 * error, 2e-4 * scale))
 
 
 def row_blocks(

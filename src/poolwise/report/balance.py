@@ -73,8 +73,7 @@ def _entropy(data: DatasetResults) -> Markup:
         description=" ".join(f"{c.strategy} ends at {number(c.mean[-1])}." for c in data.entropy if c.mean),
         x_label="labeled items",
         y_label="class entropy, 0 to 1",
-        write_x=number,
-        write_y=number,
+        write_y=lambda share, digits: f"{share:.{digits}f}",
         y_floor=0.0,
         y_ceiling=1.0,
     )

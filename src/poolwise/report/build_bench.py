@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.errors import InputError
-from poolwise.report.html import number, points
+from poolwise.report.html import THIN, interval, number, points
 from poolwise.report.model import (
     Comparison,
     Curve,
@@ -94,17 +94,10 @@ def conclusions(data: DatasetResults) -> list[str]:
     told = []
     for verdict, verb in (("better", "beat"), ("worse", "lose to")):
         rows = [row for row in data.comparisons if row.verdict == verdict]
+        rows.sort(key=lambda row: -abs(_gap(row).value))
         if rows:
-            verb = verb if len(rows) > 1 else {"beat": "beats", "lose to": "loses to"}[verb]
-            told.append(f"On {data.name}, {_and([_with_gap(row) for row in rows])} {verb} random labeling.")
-    told += [
-        f"On {data.name}, {row.strategy} needed {number(round(row.n_strategy))} labels for the accuracy that random "
-        f"labeling had with {number(round(row.n_random))}: {number(round(row.saved.value))} fewer "
-        f"({number(round(row.saved.low))} to {number(round(row.saved.high))})."
-        for row in data.savings
-        if row.n_strategy is not None and row.saved is not None and row.saved.high is not None
-        if row.saved.low is not None and row.saved.low > 0
-    ]
+            told.append(f"On {data.name}, {_counted(rows, verb)}")
+    told += _proved_saving(data)
     unclear = [row.strategy for row in data.comparisons if row.verdict == "unclear"]
     if unclear:
         told.append(f"On {data.name}, no difference to random labeling was shown for {_and(unclear)}.")
@@ -113,11 +106,35 @@ def conclusions(data: DatasetResults) -> list[str]:
     return told
 
 
-def _with_gap(row: Comparison) -> str:
-    gap = row.difference
-    if gap is None or gap.low is None or gap.high is None:
-        return row.strategy
-    return f"{row.strategy} ({points(gap.value)} points of AUBC, {points(gap.low)} to {points(gap.high)})"
+def _counted(rows: Sequence[Comparison], verb: str) -> str:
+    """Name the strategy with the largest difference with its interval, then the others."""
+    first, others = rows[0], [row.strategy for row in rows[1:]]
+    gap = _gap(first)
+    size = f"{points(gap.value)} points of AUBC, 95{THIN}% interval {interval(gap, points)}"
+    if not others:
+        return f"{first.strategy} {'beats' if verb == 'beat' else 'loses to'} random labeling ({size})."
+    return f"{len(rows)} strategies {verb} random labeling: {first.strategy} by most ({size}), then {_and(others)}."
+
+
+def _proved_saving(data: DatasetResults) -> list[str]:
+    """Tell the saving of the strategy with the best AUBC among those whose interval excludes zero."""
+    for row in data.savings:
+        saved = row.saved
+        if row.n_strategy is not None and saved is not None and saved.low is not None and saved.low > 0:
+            return [
+                f"On {data.name}, {row.strategy} needed {_whole(row.n_strategy)} labels for the accuracy that random "
+                f"labeling had with {_whole(row.n_random)}: {_whole(saved.value)} fewer "
+                f"({interval(saved, _whole)})."
+            ]
+    return []
+
+
+def _gap(row: Comparison) -> Estimate:
+    return row.difference or Estimate(0.0)
+
+
+def _whole(value: float | None) -> str:
+    return number(None if value is None else round(value))
 
 
 def _and(names: Sequence[str]) -> str:

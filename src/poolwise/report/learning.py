@@ -56,8 +56,7 @@ def learning(report: Report) -> Markup | None:
             description=_in_words(series),
             x_label="labeled items",
             y_label="share of test items classified correctly",
-            write_x=number,
-            write_y=lambda share: percent(share, 0),
+            write_y=lambda share, digits: percent(share, max(digits - 2, 0)),
             y_floor=0.0,
             y_ceiling=1.0,
         )

@@ -25,7 +25,8 @@ TEMPLATE = """\
 <span class="id" title="{{ pick.item_id }}">{{ pick.item_id }}</span>
 <span class="why" title="{{ why(pick) }}">#{{ pick.rank + 1 }}
 {% if pick.score is not none %} · {{ pick.score | number }}{% endif %}</span>
-<span class="answer{{ "" if pick.label is not none else " open" }}">{{ answer(pick) }}</span></li>
+<span class="answer{{ "" if pick.label is not none else " open" }}" title="{{ answer(pick) }}">
+{{ answer(pick) }}</span></li>
 {% endfor %}
 </ol>
 {% else %}

@@ -444,7 +444,7 @@ def _to_storage(block: Array, kept: np.dtype[Any], name: str, start_row: int) ->
         if loss is not None:
             raise InputError(
                 f"{name} rows {start_row} to {start_row + len(block) - 1} do not fit float16: {loss}. "
-                "Store them as float32 (dtype='float32', or `--dtype float32`), or scale them."
+                "Store them as float32 (dtype='float32'), or scale them."
             )
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(block, dtype=kept)

@@ -267,7 +267,7 @@ class PoolStore:
                 raise InputError(
                     f"{len(repeated)} items to add are already in pool {self.name!r} or occur twice, such as "
                     f"{', '.join(map(repr, repeated[:3]))}; nothing was added. Remove them, or skip them with "
-                    "`poolwise add --skip-existing` (skip_existing=True)."
+                    "skip_existing=True (`poolwise add` always skips them)."
                 )
             if n_items > first:
                 ledger.note_append(connection, first, n_items - first, ledger.next_round(connection))

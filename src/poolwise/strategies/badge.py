@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from poolwise.errors import OptionError
 from poolwise.kernels.d2 import GradientVectors, d2_sample
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
@@ -33,6 +34,7 @@ def badge(
     rng: np.random.Generator,
     bias: bool = False,
     condition_on_labeled: bool = False,
+    topk: int | None = None,
 ) -> Picks:
     """Draw items with probability proportional to the squared distance of their gradient to the nearest one chosen.
 
@@ -48,6 +50,8 @@ def badge(
     rng : source of the draws
     bias : count the gradient by the biases too, as if each embedding ended in a constant 1
     condition_on_labeled : start with the labeled items as chosen, instead of with the longest gradient
+    topk : keep so many class probabilities of each item after the first pass (8 bytes each), so that later passes
+        need no class scores; the law of the draws stays exact, because what is left out enters the bounds
 
     Returns
     -------
@@ -60,14 +64,19 @@ def badge(
     become too loose, plus draws x (B + L) pairs. Memory O(U + B (C + D)), plus O(L (C + D)) if conditioned.
     When every item left has the gradient of a chosen one, the lowest pool indices fill the batch.
     """
-    vectors = GradientVectors(probs, embeddings, unlabeled, bias=bias)
+    if topk is not None and topk < 1:
+        raise OptionError(f"badge: topk must be at least 1, or none; got {topk}.")
+    vectors = GradientVectors(probs, embeddings, unlabeled, bias=bias, topk=topk)
     given = None
     if condition_on_labeled and len(labeled):
         given = GradientVectors(probs, embeddings, labeled, bias=bias).take(np.arange(len(labeled)))
     draw = d2_sample([vectors], batch_size, rng, first="largest", given=given)
+    notes = {"acceptance": draw.acceptance, "passes": 1 + draw.refreshes}
+    if topk is not None:
+        notes["residual"] = vectors.residual
     return Picks(
         indices=unlabeled[draw.positions],
         scores=draw.sq_distances,
         components={"gradient_length": np.sqrt(draw.sq_lengths)},
-        notes={"acceptance": draw.acceptance, "passes": 1 + draw.refreshes},
+        notes=notes,
     )

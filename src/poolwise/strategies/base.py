@@ -10,13 +10,14 @@ and `quota` are additions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.errors import ArrayMissingError, ShapeError
-from poolwise.kernels.blocks import iter_blocks, load_rows
+from poolwise.kernels.blocks import check_block, iter_blocks, load_rows, stored
 from poolwise.kernels.quotas import equal_quotas, proportional_quotas, water_fill
 from poolwise.kernels.sampling import Shortlists, fill, row_blocks, sampled_tolerance
 from poolwise.kernels.scores import Boundaries
@@ -24,8 +25,12 @@ from poolwise.progress import task
 from poolwise.registry import strategy
 from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
 
-DEPTH = 4
-"""List length in quotas. The reference needs 2 on average (C = 50, b = 275); an exhausted list costs one more pass."""
+DEPTH = 8
+"""List length in quotas. Classes need twice their quota on average, six times at most (C = 50, B = 275, on the
+reference implementation's data); an exhausted list costs one more pass."""
+
+SETTLED = 4
+"""How much of each list, in quotas, is computed in float64 at first; the rest only if it is needed."""
 
 LOGIT_DOUBT = 1e-5
 """Logits closer than this, relative to the largest, are compared in float64."""
@@ -181,20 +186,35 @@ class _Pass:
             free = unlabeled[~np.isin(unlabeled, np.fromiter(taken, dtype=np.int64, count=len(taken)))]
             need = np.bincount(turns[len(taken) :], minlength=n_classes)
             depths = np.where(need > 0, np.minimum(depth * need + 16, len(free)), 0)
-            lists = self._lists(free, depths)
-            queues = [iter(zip(*(a.tolist() for a in lists.of(c)), strict=True)) for c in range(n_classes)]
-            for c in turns[len(taken) :]:
-                pick = next(((i, d) for i, d in queues[c] if i not in taken), None)
-                if pick is None:
-                    break
-                taken[pick[0]] = pick[1]
+            self._take_turns(turns, taken, self._lists(free, depths, first=SETTLED * need), SETTLED * need)
             depth, passes = 2 * depth, passes + 1
         indices = np.fromiter(taken, dtype=np.int64, count=n_turns)
         return indices, np.fromiter(taken.values(), dtype=np.float64, count=n_turns), passes
 
-    def _lists(self, free: IndexArray, depths: IndexArray) -> Shortlists:
+    def _take_turns(self, turns: IndexArray, taken: dict[int, float], lists: Shortlists, settled: IndexArray) -> None:
+        """Let classes choose until all have, or until the list of the next one is used up."""
+        queues: dict[int, Iterator[tuple[int, float]]] = {}
+        for c in turns[len(taken) :].tolist():
+            while True:
+                if c not in queues:
+                    indices, values = lists.of(c)
+                    queues[c] = zip(indices.tolist(), values.tolist(), strict=True)
+                pick = next(((i, d) for i, d in queues[c] if i not in taken), None)
+                if pick is not None:
+                    taken[pick[0]] = pick[1]
+                    break
+                if settled[c] >= lists.depths[c]:
+                    return
+                settled[c] *= 2
+                lists.settle(settled)
+                if not lists.trusted:
+                    return
+                del queues[c]
+
+    def _lists(self, free: IndexArray, depths: IndexArray, first: IndexArray) -> Shortlists:
         sample = free[:: len(free) // 64 + 1]
         rough = load_rows(self.logits, sample)
+        check_block(stored(self.logits, "logits")[1], rough, sample)
         sure, _, _ = self.boundaries.distances(load_rows(self.logits, sample, np.float64))
         doubt = LOGIT_DOUBT * float(np.abs(rough).max(initial=0))
         slack = sampled_tolerance(self._rough(rough, sample, doubt), sure)
@@ -205,7 +225,7 @@ class _Pass:
                     lists.offer(pool, self._rough(blocks["logits"][local], pool, doubt))
                     work.advance(len(pool))
 
-        return fill(offer_all, depths, self._exact, slack)
+        return fill(offer_all, depths, self._exact, slack, first)
 
     def _rough(self, logits: FloatArray, pool: IndexArray, doubt: float) -> FloatArray:
         """Distances in float32; rows whose predicted class is in doubt are computed again in float64."""

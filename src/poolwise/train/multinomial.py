@@ -77,7 +77,6 @@ def solve(
     *,
     tolerance: float,
     max_steps: int = 200,
-    start: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Fit P heads on the same rows.
 
@@ -90,7 +89,6 @@ def solve(
     weights : (L, P) float32 >= 0; weight 0 leaves a row out
     strengths : (P,) > 0
     tolerance : stop once the squared preconditioned gradient is below tolerance * loss
-    start : (r + 1, C) head to begin from, last row the biases; None begins at the class shares
 
     Returns
     -------
@@ -100,9 +98,7 @@ def solve(
     n_rows, n_problems = weights.shape
     group = max(1, ELEMENTS // max(1, n_rows * n_classes))
     out = [
-        _solve_group(
-            basis, y, n_classes, weights[:, i : i + group], strengths[i : i + group], tolerance, max_steps, start
-        )
+        _solve_group(basis, y, n_classes, weights[:, i : i + group], strengths[i : i + group], tolerance, max_steps)
         for i in range(0, n_problems, group)
     ]
     return np.concatenate(out)
@@ -116,7 +112,6 @@ def _solve_group(
     strengths: NDArray[np.float64],
     tolerance: float,
     max_steps: int,
-    start: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     n_rows, n_problems = weights.shape
     counts = np.zeros((n_problems, n_classes))
@@ -138,11 +133,9 @@ def _solve_group(
         offset=np.where(present, 0, ABSENT).astype(np.float32),  # (P, C)
     )
     w = np.zeros((len(basis.energy) + 1, n_problems, n_classes), dtype=np.float32)
-    if start is None:
-        log_share = np.log(np.where(present, counts, 1) / total[:, None])
-        w[-1] = np.where(present, log_share - log_share.mean(axis=1, keepdims=True), 0)
-    else:
-        w += np.where(present, start[:, None, :], 0)
+    # Begin at the class shares. An earlier round's head is a worse place: where it is sure, the loss is flat.
+    log_share = np.log(np.where(present, counts, 1) / total[:, None])
+    w[-1] = np.where(present, log_share - log_share.mean(axis=1, keepdims=True), 0)
     found = _descend(problems, w / problems.shrink, tolerance, max_steps) * problems.shrink
     return np.ascontiguousarray(np.where(present, found, 0).transpose(1, 0, 2))
 

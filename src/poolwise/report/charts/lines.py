@@ -13,6 +13,7 @@ from poolwise.report.charts.svg import (
     NARROW,
     Scale,
     both_widths,
+    decimals,
     element,
     nice_range,
     path,
@@ -21,6 +22,7 @@ from poolwise.report.charts.svg import (
     spread,
     ticks,
 )
+from poolwise.report.html import number
 
 LABEL_GAP_PX = 16.0
 MANY = 6
@@ -46,32 +48,37 @@ def line_chart(
     description: str,
     x_label: str,
     y_label: str,
-    write_x: Callable[[float], str],
-    write_y: Callable[[float], str],
+    write_y: Callable[[float, int], str],
     y_floor: float | None = None,
     y_ceiling: float | None = None,
 ) -> Markup:
-    """Draw curves over a common x, highest end first: wide with names at the ends, narrow with a legend."""
+    """Draw curves over a common x, highest end first: wide with names at the ends, narrow with a legend.
+
+    Parameters
+    ----------
+    series : x are counts
+    write_y : writes a value of y so that steps of the given number of decimals can be told apart
+    """
     drawn = sorted((s for s in series if len(s.x)), key=lambda s: -s.y[-1])
     styles = _styles(drawn)
 
     def draw(width: int) -> Markup:
-        return _draw(drawn, styles, title, description, x_label, y_label, write_x, write_y, (y_floor, y_ceiling), width)
+        return _draw(drawn, styles, title, description, x_label, y_label, write_y, (y_floor, y_ceiling), width)
 
     legend = Markup("") if len(drawn) < 2 else _legend(drawn, styles)
     return Markup(both_widths(draw) + legend)
 
 
 def _styles(series: Sequence[Series]) -> list[str]:
-    """Give each series a colour class and, after all colours are used, another dash."""
-    styles, used = [], 0
-    for one in series:
-        if one.baseline:
-            styles.append("base")
-        else:
-            styles.append(f"c{used % N_COLOURS} d{min(used // N_COLOURS, 2)}")
-            used += 1
-    return styles
+    """Give each series a colour class by the order of names, so that charts of the same names agree.
+
+    After all colours are used the next names get another dash.
+    """
+    names = sorted({s.name for s in series if not s.baseline})
+    place = {name: i for i, name in enumerate(names)}
+    return [
+        "base" if s.baseline else f"c{place[s.name] % N_COLOURS} d{min(place[s.name] // N_COLOURS, 2)}" for s in series
+    ]
 
 
 def _draw(
@@ -81,8 +88,7 @@ def _draw(
     description: str,
     x_label: str,
     y_label: str,
-    write_x: Callable[[float], str],
-    write_y: Callable[[float], str],
+    write_y: Callable[[float, int], str],
     y_limits: tuple[float | None, float | None],
     width: int,
 ) -> Markup:
@@ -98,7 +104,7 @@ def _draw(
         nice_range([v for s in series for v in (*s.y, *s.low, *s.high)], floor=y_limits[0], ceiling=y_limits[1]),
         (top + plot_height, top),
     )
-    marks = [*_axes(x, y, x_label, y_label, write_x, write_y, narrow)]
+    marks = [*_axes(x, y, x_label, y_label, write_y, narrow)]
     marks += [_line(s, style, x, y, len(series) <= MANY) for s, style in zip(series, styles, strict=True)]
     if named:
         marks += _names(series, styles, x, y, right - 22)
@@ -116,18 +122,19 @@ def _axes(
     y: Scale,
     x_label: str,
     y_label: str,
-    write_x: Callable[[float], str],
-    write_y: Callable[[float], str],
+    write_y: Callable[[float, int], str],
     narrow: bool,
 ) -> list[Markup]:
     (left, right), (bottom, top) = x.pixels, y.pixels
     marks = []
-    for value in ticks(*y.data, 5):
+    levels = ticks(*y.data, 5)
+    for value in levels:
+        text = write_y(value, decimals(levels))
         marks.append(element("line", class_="grid", x1=left, x2=right, y1=y(value), y2=y(value)))
-        marks.append(element("text", write_y(value), class_="tick", x=left - 8, y=y(value) + 4, text_anchor="end"))
-    for value in ticks(*x.data, 3 if narrow else 8):
+        marks.append(element("text", text, class_="tick", x=left - 8, y=y(value) + 4, text_anchor="end"))
+    for value in filter(float.is_integer, ticks(*x.data, 3 if narrow else 8)):
         marks.append(element("line", class_="axis", x1=x(value), x2=x(value), y1=bottom, y2=bottom + 5))
-        marks.append(element("text", write_x(value), class_="tick", x=x(value), y=bottom + 19, text_anchor="middle"))
+        marks.append(element("text", number(value), class_="tick", x=x(value), y=bottom + 19, text_anchor="middle"))
     marks.append(element("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
     marks.append(element("text", x_label, class_="name", x=(left + right) / 2, y=bottom + 39, text_anchor="middle"))
     marks.append(element("text", y_label, class_="name", x=2, y=top - 19))
@@ -151,7 +158,7 @@ def _line(series: Series, style: str, x: Scale, y: Scale, band: bool) -> Markup:
         )
     if len(points) > 1:
         marks.append(element("path", class_="line", d=path(points)))
-    if len(points) <= 25:
+    if band and len(points) <= 25:
         marks += [element("circle", class_="dot", cx=px, cy=py, r=2.6) for px, py in points]
     return element("g", element("title", series.name), *marks, class_=f"series {style}")
 

@@ -78,6 +78,13 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def decimals(marks: Sequence[float]) -> int:
+    """Say how many decimals tell neighbouring ticks apart."""
+    if len(marks) < 2:
+        return 2
+    return max(0, -math.floor(math.log10(marks[1] - marks[0]) + 1e-9))
+
+
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move positions apart to at least `gap`, as little as possible in order, staying in [low, high].
 

@@ -1,0 +1,93 @@
+"""Scores compared with their textbook definitions, written row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from scipy.stats import entropy as scipy_entropy
+
+from poolwise.kernels import scores
+
+WIDTHS = [1, 2, 3, 4, 5, 7, 8, 31, 100, 191, 192, 193, 300]
+
+
+@pytest.mark.parametrize("n_classes", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_top_two_equals_a_full_sort_ties_included(n_classes: int, dtype: type) -> None:
+    block = np.random.default_rng(n_classes).integers(0, 4, (2500, n_classes)).astype(dtype)
+    ordered = np.sort(block, axis=1)[:, ::-1]
+    first, second = scores.top_two(block)
+    assert np.array_equal(first, ordered[:, 0])
+    assert np.array_equal(second, ordered[:, 1] if n_classes > 1 else np.full(2500, -np.inf))
+    assert np.array_equal(scores.row_max(block), ordered[:, 0])
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 250])
+def test_scores_equal_their_definitions_from_probabilities_and_from_logits(n_classes: int) -> None:
+    logits = np.random.default_rng(0).normal(size=(300, n_classes)) * 4
+    probs = softmax(logits, axis=1)
+    ordered = np.sort(probs, axis=1)
+    expected = {
+        "margin": [1 - (row[-1] - row[-2]) for row in ordered],
+        "least_confidence": [1 - max(row) for row in probs],
+        "entropy": [scipy_entropy(row) for row in probs],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(getattr(scores, name)(probs), values, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(getattr(scores, f"{name}_of_logits")(logits), values, rtol=1e-9, atol=1e-12)
+
+
+def test_extreme_logits_and_certain_probabilities_give_finite_scores() -> None:
+    logits = np.array([[1e4, -1e4, 0], [0, 0, 0], [-1e4, -1e4, -1e4]], dtype=np.float32)
+    assert scores.entropy_of_logits(logits) == pytest.approx([0, np.log(3), np.log(3)], abs=1e-6)
+    assert scores.margin_of_logits(logits) == pytest.approx([0, 1, 1])
+    assert scores.entropy(np.array([[0.0, 1.0]])) == pytest.approx([0])
+
+
+def dense_distances(logits: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The class distances T of the specification, one pair at a time."""
+    out = np.empty_like(logits)
+    for i, z in enumerate(logits):
+        k = int(np.argmax(z))
+        for c in range(len(z)):
+            gap = np.linalg.norm(weight[k] - weight[c])
+            out[i, c] = np.inf if c == k or gap == 0 else (z[k] - z[c]) / gap
+        out[i, k] = out[i].min()
+    return out
+
+
+def test_boundary_distances_equal_the_pairwise_definition() -> None:
+    rng = np.random.default_rng(1)
+    x, weight, bias = rng.normal(size=(80, 6)), rng.normal(size=(9, 6)), rng.normal(size=9)
+    weight[4] = weight[7]  # no boundary between them
+    logits = x @ weight.T + bias
+    boundaries = scores.Boundaries(weight)
+    distances, predicted, rival = boundaries.distances(logits)
+    np.testing.assert_allclose(distances, dense_distances(logits, weight), rtol=1e-9)
+    assert boundaries.equal_pairs == 1
+    assert np.isinf(distances[predicted == 4, 7]).all()
+    row = np.arange(80)
+    assert np.array_equal(distances[row, predicted], distances[row, rival])
+    assert np.array_equal(distances[row, predicted], distances.min(axis=1)) and (distances >= 0).all()
+    np.testing.assert_allclose(boundaries.nearest(logits), distances.min(axis=1))
+
+
+def test_moving_a_row_by_its_distance_makes_the_top_two_logits_equal() -> None:
+    rng = np.random.default_rng(2)
+    x, weight, bias = rng.normal(size=(50, 5)), rng.normal(size=(7, 5)), rng.normal(size=7)
+    logits = x @ weight.T + bias
+    distances, k, j = scores.Boundaries(weight).distances(logits)
+    direction = weight[k] - weight[j]
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    moved = (x - distances[np.arange(50), k][:, None] * direction) @ weight.T + bias
+    first, second = np.sort(moved, axis=1)[:, -1], np.sort(moved, axis=1)[:, -2]
+    np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-9 * np.abs(logits).max())
+
+
+def test_nearly_equal_class_weights_keep_their_digits() -> None:
+    weight = np.random.default_rng(3).normal(size=(4, 300)) + 1000
+    weight[1] = weight[0]
+    weight[1, 0] += 1e-4
+    inverse = scores.Boundaries(weight).inverse
+    assert inverse[0, 1] == pytest.approx(1 / np.linalg.norm(weight[0] - weight[1]), rel=1e-9)
