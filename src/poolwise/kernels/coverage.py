@@ -15,8 +15,11 @@ from poolwise.kernels.distances import sq_distances
 from poolwise.progress import task
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Rows
 
-WINDOW = 32
-"""Candidates whose gains are brought up to date together."""
+WINDOW, MAX_WINDOW = 32, 256
+"""Candidates whose gains are brought up to date together; more after a window without a pick."""
+
+WIDE = 0.05
+"""A kernel whose squared width is at least this share of the longest row forgives the rounding of a matrix product."""
 
 KERNEL_BYTES = 2**26
 """Size of one block of kernel values."""
@@ -133,24 +136,25 @@ def greedy_soft_cover(
     Notes
     -----
     Gains only fall, so old ones bound new ones: only the candidates with the best old gains are looked at again,
-    32 at a time in one matrix product. Time n R D once, then about 32 R D per window, which yields one to
-    several picks. Memory R D + n.
+    32 to 256 at a time in one matrix product. Time n R D once, then 32 to 256 R D per window, which mostly
+    yields one to several picks. Memory R D + n.
     """
-    j = load_rows(rows, reference)
+    kernel = _Kernel(load_rows(rows, reference), sigma)
     weights = weights.astype(np.float32)
     held = np.zeros(len(reference), dtype=np.float32)  # similarity to the nearest chosen row
     step = max(1, KERNEL_BYTES // (4 * max(len(reference), 1)))
     for start in range(0, len(before), step):
-        np.maximum(held, _kernel(load_rows(rows, before[start : start + step]), j, sigma).max(axis=0), out=held)
+        np.maximum(held, kernel.of(load_rows(rows, before[start : start + step])).max(axis=0), out=held)
     gains = np.empty(len(candidates), dtype=np.float64)
     for start, block in iter_blocks(rows, candidates, block_rows=step):
-        gains[start : start + len(block)] = _gains(_kernel(block, j, sigma), held, weights)
+        gains[start : start + len(block)] = _gains(kernel.of(block), held, weights)
     positions, won = np.empty(count, dtype=np.int64), np.empty(count)
-    done = 0
+    done, size = 0, WINDOW
     with task("covering", count) as work:
         while done < count:
-            window, rival = _window(gains)
-            similarity = _kernel(load_rows(rows, candidates[window]), j, sigma)  # (W, R)
+            window, rival = _window(gains, size)
+            similarity = kernel.of(load_rows(rows, candidates[window]))  # (W, R)
+            before_window = done
             while done < count:
                 fresh = np.where(np.isfinite(gains[window]), _gains(similarity, held, weights), -np.inf)
                 best = int(np.lexsort((window, -fresh))[0])
@@ -163,12 +167,13 @@ def greedy_soft_cover(
                 np.maximum(held, similarity[best], out=held)
                 gains[window[best]] = -np.inf
                 work.advance()
+            size = min(2 * size, MAX_WINDOW) if done == before_window else max(WINDOW, size // 2)
     return SoftCover(positions, won, float(held.astype(np.float64) @ weights / max(weights.sum(), 1e-30)))
 
 
-def _window(gains: FloatArray) -> tuple[IndexArray, int | None]:
+def _window(gains: FloatArray, size: int) -> tuple[IndexArray, int | None]:
     """Positions with the best old gains, ascending, and the best position outside; None if there is none."""
-    size = min(WINDOW, len(gains))
+    size = min(size, len(gains))
     if size == len(gains):
         return np.arange(size), None
     edge = np.partition(gains, -size - 1)[-size - 1]
@@ -184,11 +189,27 @@ def _gains(similarity: FloatArray, held: FloatArray, weights: FloatArray) -> Flo
     return out
 
 
-def _kernel(a: FloatArray, b: FloatArray, sigma: float) -> FloatArray:
-    out = sq_distances(a, b)  # (len(a), len(b))
-    out *= np.float32(-1 / sigma**2)
-    np.exp(out, out=out)
-    return out
+class _Kernel:
+    """exp(-|a - b|^2 / sigma^2) between some rows and the reference rows."""
+
+    def __init__(self, reference: FloatArray, sigma: float) -> None:
+        self.reference, self.sigma = reference, sigma
+        sq = np.einsum("ij,ij->i", reference, reference)
+        self.wide = sigma**2 >= WIDE * float(sq.max(initial=0.0))
+        self.across = np.hstack([reference, -0.5 * sq[:, None]]).T.copy() if self.wide else None  # (D + 1, R)
+
+    def of(self, rows: FloatArray) -> FloatArray:
+        """Compute (len(rows), R) values; by one matrix product where its rounding cannot matter."""
+        if self.across is None:
+            out = sq_distances(rows, self.reference)
+            out *= np.float32(-1 / self.sigma**2)
+        else:
+            out = np.hstack([rows, np.ones_like(rows[:, :1])]) @ self.across
+            out -= 0.5 * np.einsum("ij,ij->i", rows, rows)[:, None]
+            out *= np.float32(2 / self.sigma**2)
+            np.minimum(out, 0, out=out)
+        np.exp(out, out=out)
+        return out
 
 
 EXACT_REFERENCE = 20_000
