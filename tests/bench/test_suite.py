@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from poolwise.bench.suite import load_suite, make_suite
@@ -79,3 +81,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "bad.toml").write_text("a = = 1")
     with pytest.raises(InputError, match="cannot be read"):
         load_suite(tmp_path / "bad.toml")
+
+
+def test_the_suite_of_the_guide_can_be_loaded(tmp_path):
+    guide = Path(__file__).resolve().parents[2] / "docs" / "guide" / "benchmarks.md"
+    text = guide.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    (tmp_path / "mine.toml").write_text(text)
+    suite = load_suite(tmp_path / "mine.toml")
+    assert suite.strategies[-1].label == "typiclust(n_neighbors=10)"
+    assert suite.datasets[0].initial == 20

@@ -3,7 +3,7 @@
 name = "images"
 seeds = 10
 baseline = "random"
-strategies = ["random", "margin", {name = "typiclust", options = {k = 20}}]
+strategies = ["random", "margin", {name = "typiclust", options = {n_neighbors = 10}}]
 
 [learner]
 class_weight = "none"
