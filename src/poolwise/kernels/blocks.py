@@ -11,6 +11,7 @@ import mmap
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -253,13 +254,11 @@ def iter_keys(
     def finish(blocks: dict[str, Array]) -> dict[str, Array]:
         return {name: _finish(rows[name], block) for name, block in blocks.items()}
 
-    for value in rows.values():
-        _advise(value, "MADV_SEQUENTIAL")
     if not _worth_a_thread(rows, keys, kind):
         for key in keys:
             yield finish(fetch(key))
         return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="poolwise-read") as reader:
+    with _sequential(rows), ThreadPoolExecutor(max_workers=1, thread_name_prefix="poolwise-read") as reader:
         ahead = reader.submit(fetch, keys[0])
         for key in keys[1:]:
             blocks = ahead.result()
@@ -332,14 +331,19 @@ def _worth_a_thread(rows: Mapping[str, Rows], keys: Sequence[Key], dtype: np.dty
     return False
 
 
-def _advise(rows: Any, advice: str) -> None:
-    """Tell the operating system how a memory map will be read, where it can be told."""
-    while isinstance(rows, _Computed):
-        rows = rows.source
-    for part in rows.parts if isinstance(rows, ShardedRows) else [rows]:
-        mapping = getattr(part, "_mmap", None)
-        if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
-            mapping.madvise(getattr(mmap, advice))
+@contextmanager
+def _sequential(rows: Mapping[str, Rows]) -> Iterator[None]:
+    """Tell the operating system, where it can be told, that memory maps are now read from front to back."""
+    parts = [part for value in rows.values() for part in getattr(stored(value, "")[0], "parts", [stored(value, "")[0]])]
+    maps = [part._mmap for part in parts if isinstance(getattr(part, "_mmap", None), mmap.mmap)]
+    advise = hasattr(mmap, "MADV_SEQUENTIAL")
+    for mapping in maps if advise else []:
+        mapping.madvise(mmap.MADV_SEQUENTIAL)
+    try:
+        yield
+    finally:
+        for mapping in maps if advise else []:
+            mapping.madvise(mmap.MADV_NORMAL)
 
 
 def stored(rows: Rows, name: str) -> tuple[Rows, str]:
