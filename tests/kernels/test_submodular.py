@@ -162,6 +162,8 @@ def test_an_exhausted_rank_ends_the_batch_and_says_so() -> None:
     assert got.exhausted
     assert len(greedy_k_dpp(isotropic(50, 6), np.arange(50), 20).indices) == 6  # never more than D
     assert len(greedy_k_dpp(np.zeros((50, 6)), np.arange(50), 20).indices) == 0
+    for small, picked in ((0.9e-3, 1), (1.1e-3, 2)):  # squared: just below and above the tolerated share
+        assert len(greedy_k_dpp(np.array([[1, 0], [1, small]]), np.arange(2), 2).indices) == picked
 
 
 def test_copies_go_to_the_lowest_index_and_are_taken_once() -> None:

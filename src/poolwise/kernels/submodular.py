@@ -326,11 +326,12 @@ def greedy_k_dpp(rows: Rows, indices: IndexArray, count: int, *, quality: FloatA
             x = x * quality[pos, None]
         _project_out(x, pos, upper, upto, basis[: len(picks)])
         before = len(picks)
-        floor = max(RANK_TOLERANCE * residual[0] if residual else 0.0, 0.0)
-        for at, value in _pick_by_residual(x, upper[pos], rest, floor, tie, basis, before):
+        floor = RANK_TOLERANCE * residual[0] if residual else 0.0
+        left = upper[pos]
+        for at, value in _pick_by_residual(x, left, rest, floor, tie, basis, before):
             picks.append(int(pos[at]))
             residual.append(value)
-        upper[picks[before:]] = -np.inf
+        upper[pos], upto[pos] = left, len(picks)
         if len(picks) == before and upper.max() <= floor:
             break
         width = _next_width(width, len(picks) - before, len(indices))
@@ -359,8 +360,10 @@ def _project_out(x: FloatArray, pos: IndexArray, upper: FloatArray, upto: Array,
 def _pick_by_residual(
     x: FloatArray, residual: FloatArray, rest: float, floor: float, tie: float, basis: FloatArray, known: int
 ) -> list[tuple[int, float]]:
-    """Pick in the window while the best residual is above everything outside, extending the basis in place."""
-    residual = residual.copy()
+    """Pick in the window while the best residual is above everything outside.
+
+    Extends the basis and lowers the residuals in place; a pick's becomes -inf.
+    """
     picks: list[tuple[int, float]] = []
     while known < len(basis):
         best = float(residual.max())
@@ -375,7 +378,7 @@ def _pick_by_residual(
             floor = RANK_TOLERANCE * value
         if value <= floor:
             residual[at] = value
-            break
+            continue
         basis[known] = q / np.sqrt(value)
         residual -= np.square(x @ basis[known])
         residual[at] = -np.inf
