@@ -81,6 +81,8 @@ def test_arrays_of_different_length_are_refused() -> None:
         pw.select("mase", logits=Z, head_weight=W[:2], batch_size=2)
     with pytest.raises(ShapeError, match="expected"):
         pw.select("margin", probs=P[:, 0], batch_size=2)
+    with pytest.raises(ShapeError, match="expected"):
+        pw.select("margin", probs=P[:, :0], batch_size=2)
 
 
 def test_an_unknown_strategy_gets_the_nearest_names() -> None:

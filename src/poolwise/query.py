@@ -337,7 +337,7 @@ def _check(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabele
     for name, value in wanted.items():
         if value is None or name in ("labels", "oracle_labels"):
             continue
-        if len(value.shape) != _DIMENSIONS.get(name, 1):
+        if len(value.shape) != _DIMENSIONS.get(name, 1) or 0 in value.shape[1:]:
             raise ShapeError(f"{name} has shape {value.shape}; expected {ARRAYS[name].shape}. Pass such an array.")
         if ARRAYS[name].per_row and len(value) != n_items:
             raise ShapeError(
