@@ -210,7 +210,16 @@ def test_a_large_batch_needs_few_passes() -> None:
     p, h = toy(4000, 10, 32)
     draw = d2_sample([GradientVectors(p, h, np.arange(4000))], 500, np.random.default_rng(0), first="largest")
     assert draw.refreshes <= 4
-    assert draw.acceptance > 0.1
+    assert 0.1 < draw.acceptance <= 1
+
+
+def test_labeled_centres_beyond_the_first_64_count_too() -> None:
+    x = np.random.default_rng(2).normal(size=(3000, 50)).astype(np.float32)
+    x[2000:] = x[:1000]  # copies of labeled rows
+    vectors = PlainVectors(x, np.arange(3000))
+    given = vectors.take(np.arange(1000))
+    draw = d2_sample([vectors], 30, np.random.default_rng(0), given=given, method="rejection")
+    assert ((draw.positions >= 1000) & (draw.positions < 2000)).all()
 
 
 def test_kept_entries_bound_every_distance_from_above_and_tightly() -> None:

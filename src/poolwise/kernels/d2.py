@@ -187,6 +187,7 @@ class PlainVectors:
     rows : (N, D)
     indices : (n,) int64 sorted, the rows that count
     origin : (D,) what to subtract from each row, or None; default: what `common_offset` finds
+        (shards of one pool must be given the same)
     """
 
     def __init__(
@@ -487,9 +488,9 @@ def d2_sample(
 
     Notes
     -----
-    Memory O(N) numbers, one block, and (count + len(given)) x width float32 for the centres. Time: two or
-    three passes over the pool as matrix products, and (draws x centres) pairs, whatever the number of passes that
-    a loop would need. Vectors closer than 1e-6 of their length count as equal.
+    Memory O(N) numbers, one block, and (count + len(given)) x width float32 for the centres. Time: one to
+    three passes over the pool, as matrix products, and (draws x centres) pairs; a loop needs `count` passes.
+    Vectors closer than 1e-6 of their length count as equal.
     """
     n_rows = sum(len(shard) for shard in shards)
     small = n_rows * shards[0].width <= LOOP_VALUES
@@ -517,7 +518,7 @@ class _Sampler:
         self.picks = np.empty(count, dtype=np.int64)
         self.distances = np.empty(count, dtype=np.float64)
         self.lengths = np.empty(count, dtype=np.float64)
-        self.done = self.drawn = self.refreshes = 0
+        self.done = self.drawn = self.accepted = self.refreshes = 0
         self.share = 0.5  # estimated probability that a drawn row is accepted
         self.pair_seconds = 2 * shards[0].width / FLOPS + 1.5e-9
         self.row_seconds = shards[0].row_seconds
@@ -560,8 +561,8 @@ class _Sampler:
                 if not self._round():
                     self._fill_up()
                 work.advance(self.done - before)
-        accepted = (self.done - 1) / self.drawn if self.drawn else 1.0
-        return D2Draw(self.picks, self.distances, self.lengths, accepted, self.refreshes)
+        share = self.accepted / self.drawn if self.drawn else 1.0
+        return D2Draw(self.picks, self.distances, self.lengths, share, self.refreshes)
 
     def _round(self) -> bool:
         """Draw some rows, accept what the law says, and refresh if that pays. False if nothing can be drawn."""
@@ -587,6 +588,7 @@ class _Sampler:
                 if self.done == self.count:
                     break
         self.drawn += j + 1
+        self.accepted += self.done - before
         if self.done == before:
             self._write_back(positions, current)
         self._tighten()

@@ -21,7 +21,7 @@ from poolwise.types import IndexArray, Picks, Rows
     "badge",
     family="hybrid",
     paper="arXiv:1906.03671",
-    cost="two or three passes, whatever the batch size",
+    cost="one to three passes, whatever the batch size",
     use_when="The head is trained, and the batch is large enough that near-duplicates would waste labels.",
 )
 def badge(
