@@ -85,6 +85,14 @@ def test_identical_rows_and_constant_features_are_survived(name: str) -> None:
     assert len(simulate(cell_of(data), name, budget=3).order) == 3
 
 
+@pytest.mark.parametrize("name", TABULAR.names())
+@pytest.mark.parametrize("scale", [0.0, 1e-200, 1e150])
+def test_features_without_spread_or_with_extreme_scales_are_survived(name: str, scale: float) -> None:
+    data = blobs(42, 3)
+    data.x[:] *= scale
+    assert len(simulate(cell_of(data), name, budget=2).order) == 2
+
+
 def test_two_class_strategies_are_reported_not_fatal_beside_others(folder: Path) -> None:
     results = run_tabular(["three", "two"], ["quire", "us"], seeds=1, data_dir=folder, budget=2)
     assert [(d, s) for d, s, _ in results.refused] == [("three", "quire")]
@@ -114,6 +122,13 @@ def test_kcenter_equals_the_array_strategy(cell: Cell) -> None:
 
 def test_infodiv_with_single_queries_is_uncertainty_sampling(cell: Cell) -> None:
     assert simulate(cell, "infodiv").order.tolist() == simulate(cell, "us").order.tolist()
+
+
+@pytest.mark.parametrize("name", ["infodiv", "mcm"])
+def test_batches_of_equal_items_are_distinct_positions(name: str) -> None:
+    data = blobs(60, 2)
+    data.x[:] = data.x[0]
+    assert len(set(simulate(cell_of(data), name, batch_size=4, budget=8).order.tolist())) == 8
 
 
 def test_infodiv_keeps_each_cluster_to_its_share() -> None:

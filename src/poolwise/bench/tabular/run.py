@@ -201,14 +201,16 @@ def _outcomes(works: Iterable[Work], workers: int) -> Iterator[tuple[Work, list[
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run_cell, work): work for work in works}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # a stopped or failed run does not first finish what is queued
+            raise
 
 
 def run_cell(work: Work) -> list[Row] | str:
     """Run the strategies of one cell in this process with one thread; a skipped seed gives its reason."""
-    import poolwise.bench.tabular.strategies  # noqa: F401  (fills the registry in a fresh process)
-
     data = _load(work.dataset, work.data_dir)
     try:
         cell = make_cell(data, work.seed, work.n_initial)

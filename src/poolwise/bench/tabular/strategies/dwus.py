@@ -73,7 +73,7 @@ def centre_labels(centres: Floats, member: Floats, y: Floats) -> Floats:
 def dwus(state: State) -> IndexArray:
     """Take the items with the largest min(P, 1 - P) times their density in a mixture of five clusters."""
     if "centres" not in state.memo:
-        count = min(N_CENTRES, len(np.unique(state.x, axis=0)))
+        count = min(N_CENTRES, len(np.unique(state.x.round(10), axis=0)))
         seed = int(state.rng.integers(2**31))
         model = KMeans(n_clusters=count, n_init=10, random_state=seed).fit(state.x)
         state.memo["centres"] = np.asarray(model.cluster_centers_, dtype=np.float64)

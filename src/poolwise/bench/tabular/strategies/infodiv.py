@@ -6,8 +6,11 @@ published table too: use it with batches.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from poolwise.bench.tabular.registry import State, tabular
 from poolwise.bench.tabular.strategies.us import margins
@@ -23,7 +26,9 @@ def infodiv(state: State) -> IndexArray:
     if "clusters" not in state.memo:
         seed = int(state.rng.integers(2**31))
         model = MiniBatchKMeans(n_clusters=state.n_classes, n_init=3, random_state=seed)
-        state.memo["clusters"] = model.fit_predict(state.x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct items than clusters
+            state.memo["clusters"] = model.fit_predict(state.x)
     cluster = state.memo["clusters"]
     share = np.bincount(cluster, minlength=state.n_classes) / len(cluster)
     taken = np.zeros(state.n_classes, dtype=np.int64)

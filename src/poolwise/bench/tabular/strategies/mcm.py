@@ -6,8 +6,11 @@ ECIR 2003, as in google/active-learning, `margin_cluster_mean`.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from poolwise.bench.tabular.registry import State, tabular
 from poolwise.bench.tabular.strategies.us import margins
@@ -30,7 +33,9 @@ def mcm(state: State) -> IndexArray:
         centres = x.mean(axis=0, keepdims=True)
     else:
         seed = int(state.rng.integers(2**31))
-        centres = KMeans(n_clusters=state.batch_size, n_init=1, random_state=seed).fit(x).cluster_centers_
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct items than clusters
+            centres = KMeans(n_clusters=state.batch_size, n_init=1, random_state=seed).fit(x).cluster_centers_
     gaps = ((x[:, None, :] - centres) ** 2).sum(axis=2)  # (inside, B)
     middle = set(inside[gaps.argmin(axis=0)].tolist())
     first = [position for position in order.tolist() if position in middle]

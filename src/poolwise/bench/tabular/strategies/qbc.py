@@ -20,6 +20,9 @@ from poolwise.bench.tabular.registry import State, tabular
 from poolwise.bench.tabular.strategies.us_nc import entropy
 from poolwise.types import FloatArray, IndexArray
 
+SAME = 1e-10
+"""Scaled rows that differ by less are equal."""
+
 
 def committee() -> list[Any]:
     """Return the untrained members."""
@@ -61,9 +64,12 @@ def qbc(state: State) -> IndexArray:
     pool, votes = state.x[state.unlabeled], []
     for member in committee():
         drawn = bootstrap(state.y, state.rng)
+        x, y = state.x[state.labeled[drawn]], state.y[drawn]
+        if np.ptp(x, axis=0).max() < SAME and isinstance(member, LinearDiscriminantAnalysis):
+            continue  # equal rows have no direction to discriminate by: no vote
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # collinear bootstraps and slow convergence do not stop a vote
-            votes.append(member.fit(state.x[state.labeled[drawn]], state.y[drawn]).predict(pool))
+            votes.append(member.fit(x, y).predict(pool))
     scores = vote_entropy(np.array(votes), state.n_classes)
     order = np.lexsort((state.rng.random(len(scores)), -scores))
     return state.unlabeled[order[: state.batch_size]]
