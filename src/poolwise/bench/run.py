@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 import json
 import os
 import platform
@@ -123,14 +122,16 @@ def cell_key(cell: Cell, data_digest: str) -> str:
 def _code_digest(strategy: str) -> str:
     """Digest of the source of a strategy's module, of the kernels and of the learner."""
     found = hashlib.sha256()
-    for name in (*CODE, STRATEGIES[strategy].function.__module__):
+    function = STRATEGIES[strategy].function
+    for name in (*CODE, function.__module__):
         module = importlib.import_module(name)
-        files = [Path(module.__file__)] if module.__file__ else []
+        file: str | None = getattr(module, "__file__", None)
+        files = [Path(file)] if file else []
         if hasattr(module, "__path__"):
-            files = sorted(file for folder in module.__path__ for file in Path(folder).glob("*.py"))
-        for file in files:
-            found.update(file.read_bytes())
-    found.update(inspect.getsource(STRATEGIES[strategy].function).encode())
+            files = sorted(path for folder in module.__path__ for path in Path(folder).glob("*.py"))
+        for path in files:
+            found.update(path.read_bytes())
+    found.update(function.__code__.co_code)  # all there is of a function that was typed in
     return found.hexdigest()
 
 
