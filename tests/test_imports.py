@@ -15,7 +15,7 @@ ROWS = [
     {"strategies", "ood", "stats"},
     {"query"},
     {"store", "datasets", "models", "engine"},
-    {"train", "oracles", "exporters"},
+    {"train", "oracles", "exporters", "reserve"},
     {"loop"},
     {"audit"},
     {"auto", "bench", "apps", "status"},

@@ -15,6 +15,8 @@ from poolwise.kernels.blocks import load_rows, read_rows
 from poolwise.progress import task
 from poolwise.query import build_context, run_strategy
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
+from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
+from poolwise.stats.anytime import share_interval
 from poolwise.stats.balance import class_entropy, mean_class_accuracy
 from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED
@@ -34,8 +36,9 @@ class Fitted:
 
     model : has `probs(x)`; a linear one also `head_weight` and `head_bias`
     digest : tells models apart
-    metrics : `accuracy_out_of_fold` on the labeled items (a chosen, so a biased, sample); with a
-        held-out part also `accuracy` and `mean_class_accuracy` on it
+    metrics : `accuracy_out_of_fold` on the labeled items (a chosen, so a biased, sample); with audited
+        items `accuracy_audit` with `_low` and `_high`, also as `accuracy`; with a held-out part
+        `accuracy` and `mean_class_accuracy` are those of it
     """
 
     model: Model
@@ -83,7 +86,7 @@ def waiting(store: PoolStore) -> IndexArray:
 
 
 def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | None = None) -> Fitted:
-    """Fit a model (default: the linear probe) on the labeled items and measure it.
+    """Fit a model (default: the linear probe) on the labeled items, except those that audit it, and measure it.
 
     The same labels, embeddings and learner give the same model, so nothing has to be stored to resume.
 
@@ -93,7 +96,7 @@ def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | Non
         If fewer than two classes are labeled.
     """
     start = time.perf_counter()
-    state = store.state() if state is None else state
+    state = training_state(store, state)
     learner = LinearProbe() if learner is None else learner
     y = state.labels[state.labeled]
     if not has_two_classes(state):
@@ -108,6 +111,7 @@ def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | Non
     metrics = {
         "class_entropy": class_entropy(y, n_classes),
         **_out_of_fold(learner, x, y, n_classes, store.seed),
+        **_audited(store, model, embeddings),
         **_held_out(store, model, embeddings),
     }
     digest = model.digest if isinstance(model, LinearHead) else type(model).__name__
@@ -127,11 +131,21 @@ def query(
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
     learner: Learner | None = None,
+    audit: float | bool | None = None,
+    audit_min: int | None = None,
+    audit_train: int | None = None,
 ) -> Selection:
     """Choose the next batch with the current labels, and record it as asked.
 
     A head is fitted first if the strategy needs one. A batch that was chosen but not recorded (a
     crash) is chosen again identically, because its seed follows from the pool's and its number.
+
+    Parameters
+    ----------
+    batch_size : B, items to ask for, those of the audit slice included
+    audit, audit_min, audit_train : share of the batch that is drawn at random to judge the model, smallest
+        such slice, rounds after which its items are trained on; None keeps what the pool
+        remembers, which begins as no audit. See `reserve.set_plan`
 
     Raises
     ------
@@ -141,6 +155,7 @@ def query(
     if spec.oracle:
         raise InputError(f"strategy {strategy!r} reads true labels, so it works only in benchmarks, not on a pool.")
     checked = check_options(spec, dict(options or {}))
+    set_plan(store, queryable(store, store.state()), share=audit, minimum=audit_min, train_after=audit_train)
 
     def choose(state: PoolState, batch_seed: int) -> Selection:
         return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner)
@@ -157,20 +172,39 @@ def choose_batch(
     options: Mapping[str, Any],
     learner: Learner | None = None,
 ) -> Selection:
-    """Choose a batch for one state of the pool, without recording it."""
+    """Choose a batch for one state of the pool, with its audit slice drawn first, without recording it."""
     free = queryable(store, state)
     if batch_size > len(free):
         asked = len(waiting(store))
         hint = f"{asked} asked items still wait for their labels; import them" if asked else "Ask for fewer items"
         raise BudgetError(f"batch_size must be between 1 and {len(free)} (unlabeled items); got {batch_size}. {hint}.")
+    drawn = draw(store, free, batch_size)
+    picks = _pick(store, spec, training_state(store, state), drawn, batch_size, seed, options, learner)
+    return mix(picks, drawn, rng_for(seed, "audit places"))
+
+
+def _pick(
+    store: PoolStore,
+    spec: StrategySpec,
+    state: PoolState,
+    drawn: Draw,
+    batch_size: int,
+    seed: int,
+    options: Mapping[str, Any],
+    learner: Learner | None,
+) -> Selection:
+    """Let the strategy choose what the audit leaves of a batch, from what the audit leaves of the pool."""
     arrays: dict[str, Any] = {}
     wanted = {*spec.needs, *spec.uses}
     if wanted & {"embeddings", *MODEL_ARRAYS}:
         arrays["embeddings"] = embeddings_of(store)
     if set(spec.needs) & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
         arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
-    context = build_context(spec, arrays, labeled=state.labeled, unlabeled=free, labels=state.labels, trusted=True)
-    return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+    context = build_context(
+        spec, arrays, labeled=state.labeled, unlabeled=drawn.unlabeled, labels=state.labels, trusted=True
+    )
+    count = batch_size - len(drawn.audit)
+    return run_strategy(spec, context, batch_size=count, seed=seed, options=options)
 
 
 def _model_arrays(model: Model, embeddings: Rows, n_classes: int) -> dict[str, Any]:
@@ -216,6 +250,9 @@ def run(
     options: Mapping[str, Any] | None = None,
     wait: Callable[[], None] | None = None,
     learner: Learner | None = None,
+    audit: float | bool | None = None,
+    audit_min: int | None = None,
+    audit_train: int | None = None,
 ) -> bool:
     """Query, label, retrain and evaluate until `budget` items are labeled.
 
@@ -227,6 +264,7 @@ def run(
     oracle : answers at once (simulation); None leaves the answers to people
     first : strategy while fewer than two classes are labeled and `strategy` needs a model
     wait : called again and again while people answer; None returns instead
+    audit, audit_min, audit_train : as for `query`; audited items count towards the budget
 
     Returns
     -------
@@ -234,6 +272,7 @@ def run(
     """
     spec = STRATEGIES[strategy]
     check_options(spec, dict(options or {}))
+    set_plan(store, queryable(store, store.state()), share=audit, minimum=audit_min, train_after=audit_train)
     with task(f"{strategy}: labels", budget) as progress:
         while True:
             asked = waiting(store)
@@ -247,12 +286,13 @@ def run(
                 continue
             state = store.state()
             progress.advance(min(len(state.labeled), budget) - progress.done)
-            if has_two_classes(state) and _has_news(store, state):
+            trained = has_two_classes(training_state(store, state))
+            if trained and _has_news(store, state):
                 close_round(store, max(0, budget - len(state.labeled)), learner)
             left = min(batch_size, budget - len(state.labeled), len(queryable(store, state)))
             if left <= 0:
                 return True
-            ready = has_two_classes(state) or not set(spec.needs) & MODEL_ARRAYS
+            ready = trained or not set(spec.needs) & MODEL_ARRAYS
             name, chosen = (strategy, options) if ready else (first, None)
             query(store, name, batch_size=left, options=chosen, learner=learner)
 
@@ -300,6 +340,38 @@ def _out_of_fold(learner: Learner, x: Array, y: IndexArray, n_classes: int, seed
             model = learner.fit(x[train], y[train], n_classes, seed=seed)
             right[~train] = model.probs(x[~train]).argmax(axis=1) == y[~train]
     return {"accuracy_out_of_fold": float(right.mean())}
+
+
+def audited(store: PoolStore, as_of: int | None = None) -> tuple[IndexArray, IndexArray, int]:
+    """List the answered items of settled audit slices that judge models (at the start of round `as_of`).
+
+    Returns
+    -------
+    indices : (n,) int64, in the order of drawing
+    labels : (n,) int64
+    look : number of settled slices, which is how often an estimate could be looked at
+    """
+    state = store.state(as_of)
+    past = [s for s in slices(store) if s.settled and (as_of is None or s.round < as_of)]
+    plan, now = plan_of(store), store.current_round if as_of is None else as_of
+    after = None if plan is None else plan.train_after
+    kept = [s.indices for s in past if after is None or now - s.round < after]
+    indices = np.concatenate([np.empty(0, dtype=np.int64), *kept])
+    indices = indices[state.labels[indices] >= 0]
+    _, first = np.unique(indices, return_index=True)  # an item that was given back and drawn again counts once
+    indices = indices[np.sort(first)]
+    return indices, state.labels[indices], max(1, len(past))
+
+
+def _audited(store: PoolStore, model: Model, embeddings: Rows) -> dict[str, float]:
+    indices, labels, look = audited(store)
+    if not len(indices):
+        return {}
+    right = int((model.probs(load_rows(embeddings, indices)).argmax(axis=1) == labels).sum())
+    found = share_interval(right, len(indices), look=look)
+    ends = {"": found.mean, "_low": found.low, "_high": found.high}
+    names = ("accuracy", "accuracy_audit") if "held_out" not in store.settings else ("accuracy_audit",)
+    return {name + end: value for name in names for end, value in ends.items()}
 
 
 def _held_out(store: PoolStore, model: Model, embeddings: Rows) -> dict[str, float]:

@@ -19,6 +19,7 @@ from poolwise.kernels.blocks import as_rows, iter_blocks
 from poolwise.progress import task
 from poolwise.registry import EXPORTERS
 from poolwise.report.build_pool import pool_report
+from poolwise.reserve import training_state
 from poolwise.status import Status, status_of
 from poolwise.store.arrays import open_rows
 from poolwise.store.pool import PoolStore
@@ -181,7 +182,7 @@ class Pool:
 
     def can_fit(self) -> bool:
         """Whether at least two classes are labeled."""
-        return loop.has_two_classes(self.store.state())
+        return loop.has_two_classes(training_state(self.store))
 
     def fit(self, learner: Any = None) -> loop.Fitted:
         """Fit a model on the labels, measure it and seal the round.
@@ -200,7 +201,17 @@ class Pool:
             self.learner = SklearnLearner(learner) if hasattr(learner, "predict_proba") else learner
         return loop.close_round(self.store, learner=self.learner)
 
-    def query(self, strategy: str = "auto", *, batch_size: int, seed: int | None = None, **options: Any) -> Selection:
+    def query(
+        self,
+        strategy: str = "auto",
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        audit: float | bool | None = None,
+        audit_min: int | None = None,
+        audit_train: int | None = None,
+        **options: Any,
+    ) -> Selection:
         """Choose the next batch, record it as asked, and return it.
 
         Parameters
@@ -208,9 +219,23 @@ class Pool:
         strategy : a name from `poolwise strategies`
         batch_size : B, 1 <= B <= items that may be asked
         seed : default: follows from the pool's seed and the number of the batch
+        audit : share of the batch that is drawn at random, unseen by the strategy and never trained on, to judge
+            the model by (True: 0.05; 0: none). Default: as last time in this pool, which begins as none
+        audit_min : smallest such slice, default 50, but of it at most a fifth of the batch
+        audit_train : rounds after which audited items are trained on, and judge no more; default never
         options : of the strategy
         """
-        return loop.query(self.store, strategy, batch_size=batch_size, seed=seed, options=options, learner=self.learner)
+        return loop.query(
+            self.store,
+            strategy,
+            batch_size=batch_size,
+            seed=seed,
+            options=options,
+            learner=self.learner,
+            audit=audit,
+            audit_min=audit_min,
+            audit_train=audit_train,
+        )
 
     def waiting(self) -> list[dict[str, Any]]:
         """The picks that were asked for and have no answer yet, oldest batch first, as `Selection.rows` gives them."""
@@ -273,6 +298,9 @@ class Pool:
         first: str = "typiclust",
         wait: bool = False,
         options: Mapping[str, Any] | None = None,
+        audit: float | bool | None = None,
+        audit_min: int | None = None,
+        audit_train: int | None = None,
     ) -> bool:
         """Query, label, retrain and evaluate until `budget` items are labeled; continues a stopped run.
 
@@ -283,6 +311,7 @@ class Pool:
         held_out : with an oracle, share of its items kept aside as test set
         first : strategy of the first batch where `strategy` needs labels
         wait : without an oracle, wait until people have answered instead of returning
+        audit, audit_min, audit_train : as for `query`; audited items count towards the budget
 
         Returns
         -------
@@ -301,6 +330,9 @@ class Pool:
             options=options,
             wait=(lambda: time.sleep(POLL_SECONDS)) if wait else None,
             learner=self.learner,
+            audit=audit,
+            audit_min=audit_min,
+            audit_train=audit_train,
         )
 
     def _truth(self, oracle: str | Path | Mapping[str, str]) -> dict[int, str]:

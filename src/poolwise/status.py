@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from poolwise import loop
+from poolwise.reserve import training_state
 from poolwise.stats.balance import class_counts
 from poolwise.store.pool import PoolStore
 from poolwise.types import plain
@@ -67,6 +68,9 @@ class Status:
 
 
 def _quality(metrics: Mapping[str, float], n_rounds: int) -> list[str]:
+    if "accuracy_audit" in metrics:
+        value, low, high = (100 * metrics[f"accuracy_audit{end}"] for end in ("", "_low", "_high"))
+        return [f"Accuracy on audited items after round {n_rounds}: {value:.1f} % ({low:.1f}-{high:.1f})"]
     if "accuracy" in metrics:
         return [f"Accuracy on held-out items after round {n_rounds}: {100 * metrics['accuracy']:.1f} %"]
     if "accuracy_out_of_fold" in metrics:
@@ -100,7 +104,9 @@ def status_of(store: PoolStore) -> Status:
         n_embedded=n_embedded,
         n_rounds=len(rounds),
         metrics=dict(rounds[-1].metrics) if rounds else {},
-        next_step=_next_step(store, n_embedded, len(asked), len(free), loop.has_two_classes(state)),
+        next_step=_next_step(
+            store, n_embedded, len(asked), len(free), loop.has_two_classes(training_state(store, state))
+        ),
     )
 
 

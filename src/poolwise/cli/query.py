@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share, tell_of_audit
 from poolwise.cli.output import echo_csv, echo_json, say, show_progress
 from poolwise.pool import Pool
 from poolwise.registry import STRATEGIES, parse_settings
+from poolwise.reserve import for_annotators
 
 DEFAULT_STRATEGY = "auto"
 
@@ -20,6 +22,8 @@ def query(
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed and the batch number.")] = None,
+    audit: AuditShare = None,
+    no_audit: NoAudit = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say on stderr why these items.")] = False,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Ask for nothing; print again what still waits for a label.")
@@ -27,6 +31,8 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
     """Choose the next batch to label, record it as asked, and print it.
+
+    With an audit slice the CSV leaves out scores, so that it can be handed to annotators; --json marks its items.
 
     Example:  poolwise query birds.pool --strategy typiclust --batch-size 50 > batch.csv
     """
@@ -36,14 +42,16 @@ def query(
         if as_json:
             echo_json({"batch": rows})
         else:
-            echo_csv(rows)
+            echo_csv(for_annotators(rows))
         return
     options = parse_settings(STRATEGIES[strategy], setting or [])
     with show_progress():
-        selection = opened.query(strategy, batch_size=batch_size, seed=seed, **options)
+        share = audit_share(audit, no_audit)
+        selection = opened.query(strategy, batch_size=batch_size, seed=seed, audit=share, **options)
+    tell_of_audit(selection)
     if explain:
         say(selection.explain())
     if as_json:
         echo_json(selection.to_dict())
     else:
-        echo_csv(selection.rows())
+        echo_csv(for_annotators(selection.rows()))

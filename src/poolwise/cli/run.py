@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share
 from poolwise.cli.output import echo_json, echo_table, say, show_progress
 from poolwise.cli.query import DEFAULT_STRATEGY
 from poolwise.pool import Pool
@@ -30,6 +31,8 @@ def run(
     first: Annotated[str, typer.Option(help="Strategy of the first batch, when nothing is labeled yet.")] = "typiclust",
     wait: Annotated[bool, typer.Option(help="Without an oracle: wait for labels instead of stopping.")] = False,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    audit: AuditShare = None,
+    no_audit: NoAudit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Query, label, retrain and evaluate, round after round; a stopped run continues where it was.
@@ -48,6 +51,7 @@ def run(
             first=first,
             wait=wait,
             options=options,
+            audit=audit_share(audit, no_audit),
         )
     rows = opened.history()
     if as_json:
