@@ -41,7 +41,7 @@ def solve_machine(
     wanted = signs * targets  # value of f at which each constraint is met exactly
     diagonal = np.diag(kernel)
     up, low = signs > 0, signs < 0
-    value, high, low_value = wanted, 0.0, 0.0
+    high = low_value = 0.0
     for _ in range(MAX_STEPS):
         value = wanted - f[rows]
         i = int(np.where(up, value, -np.inf).argmax())
@@ -51,15 +51,14 @@ def solve_machine(
         gain = high - value
         bend = np.maximum(diagonal[rows[i]] + diagonal[rows] - 2 * kernel[rows[i], rows], 1e-12)
         j = int(np.where(low & (gain > 0), gain**2 / bend, -np.inf).argmax())
-        room_i = caps[i] - alpha[i] if signs[i] > 0 else alpha[i]
-        room_j = alpha[j] if signs[j] > 0 else caps[j] - alpha[j]
-        step = min(gain[j] / bend[j], room_i, room_j)
-        alpha[i] = caps[i] if step == room_i and signs[i] > 0 else alpha[i] + signs[i] * step
-        alpha[j] = caps[j] if step == room_j and signs[j] < 0 else alpha[j] - signs[j] * step
-        if step == room_i and signs[i] < 0:
-            alpha[i] = 0.0
-        if step == room_j and signs[j] > 0:
-            alpha[j] = 0.0
+        grows = {i: signs[i] > 0, j: signs[j] < 0}
+        room = {k: caps[k] - alpha[k] if grows[k] else alpha[k] for k in (i, j)}
+        step = min(gain[j] / bend[j], room[i], room[j])
+        for k in (i, j):
+            if step == room[k]:
+                alpha[k] = caps[k] if grows[k] else 0.0  # exactly at its bound
+            else:
+                alpha[k] += step if grows[k] else -step
         weights[rows[i]] += step
         weights[rows[j]] -= step
         f += step * (kernel[rows[i]] - kernel[rows[j]])
