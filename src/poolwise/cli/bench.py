@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +78,7 @@ def compare(
     """
     changes = compare_results(a, b)
     if as_json:
-        echo_json(dataclasses.asdict(changes))
+        echo_json(changes.to_dict())
     else:
         echo_rich(comparison_table(changes))
 
