@@ -12,7 +12,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "poolwise"
 ROWS = [
     {"types", "errors", "chance", "registry", "progress"},
     {"kernels"},
-    {"strategies", "ood", "stats"},
+    {"ood", "stats"},
+    {"strategies"},
     {"query"},
     {"store", "datasets", "models", "engine"},
     {"train", "oracles", "exporters", "reserve"},
