@@ -28,6 +28,17 @@ def test_appendicitis_over_100_seeds_equals_the_published_table(tabular_dir: Pat
     assert np.std(values, ddof=1) == pytest.approx(0.0333, abs=5e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["appendicitis", "ex8b", "haberman", "ionosphere", "wdbc"])
+def test_three_strategies_over_100_seeds_equal_the_published_table(tabular_dir: Path, name: str) -> None:
+    rows = run_tabular([name], ["random", "us", "kcenter"], seeds=100, data_dir=tabular_dir, workers=2).rows
+    for strategy, column in (("random", "Random"), ("us", "US-C"), ("kcenter", "Core-Set")):
+        figure = published(name, column)
+        assert figure is not None
+        ours = np.mean([row.aubc_noinit for row in rows if row.strategy == strategy])
+        assert ours == pytest.approx(figure.mean, abs=5e-4)
+
+
 def test_strategies_share_start_and_end_and_visit_every_position_once(cell: Cell) -> None:
     curves = [simulate(cell, name) for name in ("random", "us", "kcenter")]
     for curve in curves:

@@ -182,12 +182,13 @@ def _comparison(results: Results, folder: Path, paths: list[Path]) -> list[str]:
 
 
 def _fields(results: Results) -> list[list[str]]:
-    """All strategies on the sets that have all of them; then the strategies that ran on every set."""
-    every = list(dict.fromkeys(row.strategy for row in results.rows if row.strategy in TABULAR))
-    groups = groups_of(results)
-    datasets = {d for d, _ in groups}
-    common = [s for s in every if all((d, s) in groups for d in datasets)]
-    return [field for field in ([every, common] if common != every else [every]) if len(field) > 1]
+    """Strategies that share data sets, one field for each group of data sets; the largest field first."""
+    ran: dict[str, set[str]] = {}
+    for row in results.rows:
+        if row.strategy in TABULAR:
+            ran.setdefault(row.strategy, set()).add(row.dataset)
+    fields = {tuple(s for s in ran if ran[s] >= group) for group in ran.values()}
+    return sorted((list(field) for field in fields if len(field) > 1), key=lambda field: (-len(field), field))
 
 
 def _one_comparison(
