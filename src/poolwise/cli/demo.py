@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,15 @@ def demo(
         return
     echo_rich(*to_rich(summarise(results)))
     print(f"\nReport on the comparison: {page}\nReport on the pool:       {pool_page}")
+    name = command_name()
     print("\nNow your own images:")
-    print("  poolwise init my.pool --images PHOTOS/")
-    print("  poolwise embed my.pool")
-    print("  poolwise query my.pool --strategy typiclust --batch-size 50 > batch.csv")
+    print(f"  {name} init my.pool --images PHOTOS/")
+    print(f"  {name} embed my.pool")
+    print(f"  {name} query my.pool --batch-size 50 > batch.csv")
+
+
+def command_name() -> str:
+    """What to type for `poolwise` here: the bare name if it is on the path, else the way it was called."""
+    if shutil.which("poolwise"):
+        return "poolwise"
+    return "python -m poolwise" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]
