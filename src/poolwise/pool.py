@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from poolwise import loop
 from poolwise.datasets import items_to_add, open_source
 from poolwise.datasets.source import Source
-from poolwise.errors import InputError, ShapeError, UnknownNameError
+from poolwise.errors import InputError, PoolwiseError, ShapeError, UnknownNameError
 from poolwise.exporters.read_labels import read_labels
 from poolwise.kernels.blocks import as_rows, iter_blocks
 from poolwise.progress import task
@@ -97,9 +98,13 @@ class Pool:
         store = PoolStore.create(
             path, _with_source_labels(source), classes=classes, source=dict(source.settings), seed=seed
         )
-        pool = cls(store)
-        _take(store, source, 0, label_column is not None if use_labels is None else use_labels)
-        return pool
+        try:
+            _take(store, source, 0, label_column is not None if use_labels is None else use_labels)
+        except PoolwiseError:  # such as NaN in the array: leave nothing behind that is half made
+            store.close()
+            shutil.rmtree(store.path)
+            raise
+        return cls(store)
 
     @classmethod
     def open(cls, path: str | Path) -> Pool:

@@ -120,3 +120,78 @@ def test_a_batch_whose_printing_was_lost_can_be_printed_again_or_given_back(embe
     assert embedded("release birds.pool --json").json() == {"released": 7}
     assert embedded("status birds.pool --json").json()["n_unlabeled"] == 60
     assert embedded("query birds.pool --waiting --json").json() == {"batch": []}
+
+
+def test_a_corrupt_image_is_reported_and_never_asked_for(poolwise, photos):
+    (photos / "wren" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+    assert poolwise("init p --images photos --json").json()["n_items"] == 61
+    answer = poolwise("embed p")
+    assert answer.code == 0
+    assert "unreadable: wren/broken.png" in answer.err
+    batch = poolwise("query p --strategy random --batch-size 60 --json").json()["batch"]
+    assert "wren/broken.png" not in {row["item_id"] for row in batch}
+
+
+def test_a_label_that_is_no_class_is_refused_with_the_nearest_one(poolwise, photos, tmp_path):
+    assert poolwise("init p --images photos --classes 'wren,robin,blue tit'").code == 0
+    batch = poolwise("query p --strategy random --batch-size 2 --json").json()["batch"]
+    rows = "".join(f"{row['item_id']},wern\n" for row in batch)
+    (tmp_path / "labels.csv").write_text("item_id,label\n" + rows)
+    answer = poolwise("import p labels.csv")
+    assert answer.code == 1
+    assert "'wern'" in answer.err
+    assert "'wren'" in answer.err
+    assert poolwise("status p --json").json()["n_labeled"] == 0
+
+
+def test_ids_that_repeat_are_named(poolwise, tmp_path):
+    (tmp_path / "t.csv").write_text("key,body\na1,one text\na2,another text\na1,a third text\n")
+    answer = poolwise("init p --table t.csv --text body --id-column key")
+    assert answer.code == 1
+    assert "'a1'" in answer.err
+
+
+def test_a_pool_of_a_newer_version_is_left_alone(embedded, tmp_path):
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "birds.pool" / "ledger.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    answer = embedded("status birds.pool")
+    assert answer.code == 1
+    assert "reads up to" in answer.err
+    assert "pip install -U" in answer.err
+
+
+def test_a_folder_that_is_no_pool_is_named(poolwise, photos):
+    answer = poolwise("status photos")
+    assert answer.code == 1
+    assert "is no pool" in answer.err
+
+
+def test_nan_in_an_array_names_the_row(poolwise, tmp_path):
+    x = np.zeros((50, 3), dtype=np.float32)
+    x[37, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    answer = poolwise("select --strategy coreset --embeddings x.npy --batch-size 3")
+    assert answer.code == 1
+    assert "row 37" in answer.err
+    assert "row 37" in poolwise("init p --embeddings x.npy").err
+    assert not (tmp_path / "p").exists()
+
+
+def test_texts_from_a_table_to_a_batch(poolwise, tmp_path):
+    words = {"sport": "goal match team score", "food": "bread soup dinner sauce"}
+    rows = [f"{kind} {words[kind]} number{i},{kind}" for i in range(30) for kind in words]
+    (tmp_path / "news.csv").write_text("body,topic\n" + "\n".join(rows) + "\n")
+    assert poolwise("init news.pool --table news.csv --text body").code == 0
+    assert poolwise("embed news.pool").code == 0
+    batch = poolwise("query news.pool --batch-size 2 --json").json()["batch"]
+    kinds = {rows[row["index"]].split(",")[1] for row in batch}
+    assert kinds == {"sport", "food"}
+
+
+def test_tasks_for_label_studio_hold_the_waiting_items(labeled, tmp_path):
+    assert labeled("export birds.pool tasks.json").code == 0
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert len(tasks) == 9

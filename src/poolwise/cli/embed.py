@@ -11,6 +11,9 @@ import typer
 from poolwise.cli.output import echo_json, say, show_progress
 from poolwise.pool import Pool
 
+SHOWN = 5
+"""Unreadable items that are named on the terminal; `--json` lists all."""
+
 
 def embed(
     pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
@@ -39,4 +42,6 @@ def embed(
         echo_json({**facts, "unreadable": {str(index): why for index, why in done.unreadable.items()}})
     else:
         print(done.summary())
+        for index, why in list(done.unreadable.items())[:SHOWN]:
+            say(f"unreadable: {opened.store.item(index).item_id}: {why}")
         say(f"Next: {opened.status().next_step}")
