@@ -40,8 +40,8 @@ P_contra = TypeVar("P_contra", bound="PointSet", contravariant=True)
 class PointSet(Protocol):
     """A few rows in memory. sq : (n,) float64 squared lengths."""
 
-    sq: FloatArray
-
+    @property
+    def sq(self) -> FloatArray: ...
     def __len__(self) -> int: ...
     def at(self: P, key: IndexArray) -> P:
         """Take some of them."""
