@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,17 @@ from poolwise.kernels import backend
 from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
 from poolwise.kernels.sampling import stream_top
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
-from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, IndexArray, Picks, QueryContext, Rows, Selection
+from poolwise.types import (
+    ARRAYS,
+    PROBABILITIES,
+    UNLABELED,
+    FloatArray,
+    IndexArray,
+    Picks,
+    QueryContext,
+    Rows,
+    Selection,
+)
 
 
 def select(
@@ -198,15 +208,22 @@ def _call(
     if spec.takes_rng:
         extra["rng"] = rng
     if spec.kind == "acquisition":
-        whole = {k: v for k, v in context.arrays.items() if v is None or not ARRAYS[k].per_row}
-        per_row = {k: v for k, v in context.arrays.items() if k not in whole}
-        function = spec.from_logits if spec.from_logits is not None and "logits" in per_row else spec.function
-        score = functools.partial(function, **whole, **extra)
+        score, per_row = row_scorer(spec, context.arrays, extra)
         indices, scores = stream_top(score, per_row, context.unlabeled, batch_size)
         return Picks(indices, scores)
     state = {key: getattr(context, key) for key in spec.takes_state}
     answer = spec.function(**context.arrays, **state, batch_size=batch_size, **extra)
     return answer if isinstance(answer, Picks) else Picks(np.asarray(answer))
+
+
+def row_scorer(
+    spec: StrategySpec, arrays: Mapping[str, Any], extra: Mapping[str, Any]
+) -> tuple[Callable[..., FloatArray], dict[str, Rows]]:
+    """Return the score of an acquisition, with all but its per-row arrays filled in, and those arrays."""
+    whole = {k: v for k, v in arrays.items() if v is None or not ARRAYS[k].per_row}
+    per_row = {k: v for k, v in arrays.items() if k not in whole}
+    function = spec.from_logits if spec.from_logits is not None and "logits" in per_row else spec.function
+    return functools.partial(function, **whole, **extra), per_row
 
 
 def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray, batch_size: int) -> None:

@@ -12,7 +12,7 @@ Generation", 1986, chapter II.3 (rejection).
 Vectors are plain rows x_i, or products e_i (x) h_i that are never built:
 <g_i, g_j> = <e_i, e_j> <h_i, h_j> and |g_i|^2 = |e_i|^2 |h_i|^2.
 
-The pool is a list of shards. The driver sees of a shard only counts, drawn rows and bounds, so shards may live
+The pool is a team of shards. The driver sees of a shard only counts, drawn rows and bounds, so shards may live
 in other processes; the picks do not depend on how the pool is divided.
 """
 
@@ -20,13 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from itertools import pairwise
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, block_rows_for, read_rows, softmax_in_place
 from poolwise.kernels.distances import CANCELLED
+from poolwise.kernels.team import Here, Team
 from poolwise.progress import task
 from poolwise.types import FloatArray, IndexArray, Rows
 
@@ -386,6 +388,10 @@ class Envelope:
         self.m = np.empty(len(vectors), dtype=np.float32)
         self.counts = np.zeros(EXPONENTS, dtype=np.int64)
 
+    def facts(self) -> tuple[int, int, float]:
+        """Say how many rows there are, how wide, and how long reading one takes (s)."""
+        return len(self.vectors), self.vectors.width, self.vectors.row_seconds
+
     def start(self, first: Points | None) -> tuple[float, int]:
         """Read all rows; bound them by the distance to `first`, if given. Return the largest squared length."""
         best, best_position = -1.0, 0
@@ -428,10 +434,23 @@ class Envelope:
         self.counts = np.bincount(bins, minlength=EXPONENTS)
         self.starts = np.cumsum(self.counts) - self.counts
 
+    def histogram(self) -> IndexArray:
+        """Count the bounds of each bin, (EXPONENTS,)."""
+        return self.counts
+
     def members(self, bins: IndexArray, ranks: IndexArray) -> tuple[IndexArray, FloatArray]:
         """Positions and bounds of members of bins."""
         positions = self.order[self.starts[bins] + ranks]
         return positions, self.m[positions]
+
+    def take(self, positions: IndexArray) -> Points | None:
+        """Gather complete points, or nothing if no position is given."""
+        return self.vectors.take(positions) if len(positions) else None
+
+    def everything(self) -> Points | None:
+        """Measure and gather all points of a small shard."""
+        measure_all(self.vectors)
+        return self.take(np.arange(len(self.vectors)))
 
 
 class _Centres:
@@ -458,7 +477,7 @@ class _Centres:
 
 
 def d2_sample(
-    shards: Sequence[Vectors],
+    shards: Sequence[Vectors] | Team,
     count: int,
     rng: np.random.Generator,
     *,
@@ -470,7 +489,7 @@ def d2_sample(
 
     Parameters
     ----------
-    shards : the pool in order, split or whole; how it is split does not change the picks
+    shards : the pool in order, split or whole, or a team of `Envelope`; how it is split does not change the picks
     count : 1 <= count <= number of vectors
     rng : source of all draws; same state, same picks
     first : the first pick where nothing is given: the longest vector (lowest position among equals), or uniform
@@ -492,12 +511,14 @@ def d2_sample(
     three passes over the pool, as matrix products, and (draws x centres) pairs; a loop needs `count` passes.
     Vectors closer than 1e-6 of their length count as equal.
     """
-    n_rows = sum(len(shard) for shard in shards)
-    small = n_rows * shards[0].width <= LOOP_VALUES
+    team = Here([Envelope(vectors) for vectors in shards]) if isinstance(shards, Sequence) else shards
+    facts = team.call("facts")
+    n_rows = sum(rows for rows, _, _ in facts)
+    small = n_rows * facts[0][1] <= LOOP_VALUES
     start = None if given is not None and len(given) else int(rng.integers(n_rows))
     if method == "loop" or (method == "auto" and small):
-        return _loop(shards, count, rng, start if first == "uniform" else None, given)
-    return _Sampler(shards, count, rng, first, start, given).run()
+        return _loop(team, count, rng, start if first == "uniform" else None, given)
+    return _Sampler(team, facts, count, rng, first, start, given).run()
 
 
 class _Sampler:
@@ -505,30 +526,31 @@ class _Sampler:
 
     def __init__(
         self,
-        shards: Sequence[Vectors],
+        team: Team,
+        facts: Sequence[tuple[int, int, float]],
         count: int,
         rng: np.random.Generator,
         first: Literal["largest", "uniform"],
         start: int | None,
         given: Points | None,
     ) -> None:
-        self.shards = [Envelope(vectors) for vectors in shards]
-        self.offsets = np.cumsum([0, *(len(vectors) for vectors in shards)])
+        self.team = team
+        self.offsets = np.cumsum([0, *(rows for rows, _, _ in facts)])
+        self._counts: IndexArray | None = None
         self.count, self.rng = count, rng
         self.picks = np.empty(count, dtype=np.int64)
         self.distances = np.empty(count, dtype=np.float64)
         self.lengths = np.empty(count, dtype=np.float64)
         self.done = self.drawn = self.accepted = self.refreshes = 0
         self.share = 0.5  # estimated probability that a drawn row is accepted
-        self.pair_seconds = 2 * shards[0].width / FLOPS + 1.5e-9
-        self.row_seconds = shards[0].row_seconds
+        self.pair_seconds = 2 * facts[0][1] / FLOPS + 1.5e-9
+        self.row_seconds = facts[0][2]
         self._begin(first, start, given)
 
     def _begin(self, first: Literal["largest", "uniform"], start: int | None, given: Points | None) -> None:
         if start is None and given is not None:
             near = given.at(slice(0, 64))
-            for shard in self.shards:
-                shard.start(near)
+            self._everywhere("start", near)
             self.centres = _Centres(len(given) + self.count, given)
             self.centres.add(given)
             self.centres.seen = len(near)
@@ -537,20 +559,23 @@ class _Sampler:
         if first == "uniform" and start is not None:
             position = start
             opening = self._take(np.array([start]))
-            for shard in self.shards:
-                shard.start(opening)
+            self._everywhere("start", opening)
         else:
-            tops = [shard.start(None) for shard in self.shards]
+            tops = self._everywhere("start", None)
             winner = max(range(len(tops)), key=lambda s: (tops[s][0], -s))
             position = int(self.offsets[winner]) + tops[winner][1]
             opening = self._take(np.array([position]))
         self.centres = _Centres(self.count, opening)
         self.shortest = float(np.sqrt(opening.sq[0]))
         if first == "largest":
-            for shard in self.shards:
-                shard.cap(self.shortest)
+            self._everywhere("cap", self.shortest)
         self._accept(position, opening, float(opening.sq[0]))
         self.centres.seen = int(first == "uniform")
+
+    def _everywhere(self, method: str, *arguments: Any) -> list[Any]:
+        """Change all envelopes."""
+        self._counts = None
+        return self.team.call(method, *arguments)
 
     def run(self) -> D2Draw:
         """Draw until the batch is full."""
@@ -596,8 +621,10 @@ class _Sampler:
 
     def _propose(self, wanted: int) -> tuple[IndexArray, FloatArray, FloatArray]:
         """Draw positions with probability proportional to m; return them, m, and a uniform height below m."""
-        counts = np.stack([shard.counts for shard in self.shards])  # (shards, EXPONENTS)
-        counts[:, 0] = 0  # rows with m = 0 are never drawn
+        if self._counts is None:
+            self._counts = np.stack(self.team.call("histogram"))  # (shards, EXPONENTS)
+            self._counts[:, 0] = 0  # rows with m = 0 are never drawn
+        counts = self._counts
         widths = np.ldexp(1.0, np.arange(EXPONENTS) - ZERO)
         mass = np.cumsum(counts.sum(axis=0) * widths)
         if mass[-1] <= 0:
@@ -611,20 +638,20 @@ class _Sampler:
         owner = (ranks >= upto).sum(axis=0)
         ranks -= np.where(owner > 0, upto[owner - 1, np.arange(len(bins))], 0)
         positions, m = np.empty(len(bins), dtype=np.int64), np.empty(len(bins))
-        for s, shard in enumerate(self.shards):
-            here = owner == s
-            local, m[here] = shard.members(bins[here], ranks[here])
-            positions[here] = local + self.offsets[s]
+        drawn = [np.flatnonzero(owner == s) for s in range(self.team.size)]
+        found = self.team.call_each("members", [(bins[at], ranks[at]) for at in drawn])
+        for at, (local, bounds), offset in zip(drawn, found, self.offsets, strict=False):
+            positions[at], m[at] = local + offset, bounds
         heights = v * widths[bins]
         keep = np.flatnonzero(heights < m)[:wanted]
         return positions[keep], m[keep], heights[keep]
 
     def _take(self, positions: IndexArray) -> Points:
         owner = np.searchsorted(self.offsets, positions, side="right") - 1
-        at = [np.flatnonzero(owner == s) for s in range(len(self.shards))]
-        shards = [s for s in range(len(self.shards)) if len(at[s])]
-        got = [self.shards[s].vectors.take(positions[at[s]] - self.offsets[s]) for s in shards]
-        return got[0] if len(got) == 1 else join(got).at(np.argsort(np.concatenate([at[s] for s in shards])))
+        at = [np.flatnonzero(owner == s) for s in range(self.team.size)]
+        parts = self.team.call_each("take", [(positions[at[s]] - self.offsets[s],) for s in range(self.team.size)])
+        got = [points for points in parts if points is not None]
+        return got[0] if len(got) == 1 else join(got).at(np.argsort(np.concatenate(at)))
 
     def _accept(self, position: int, point: Points, distance: float) -> None:
         self.picks[self.done], self.distances[self.done] = position, distance
@@ -641,8 +668,7 @@ class _Sampler:
         shortest = float(np.sqrt(pending.sq.min(initial=np.inf)))
         if shortest < 0.5 * self.shortest and self.share < 0.7:
             self.shortest = shortest
-            for shard in self.shards:
-                shard.cap(shortest)
+            self._everywhere("cap", shortest)
             self.share = 0.5  # the next round will tell
             return
         per_draw = CALL_SECONDS / 64 + 2 * self.row_seconds
@@ -653,17 +679,18 @@ class _Sampler:
 
     def _refresh(self) -> None:
         pending = self.centres.pending()
-        for shard in self.shards:
-            shard.refresh(pending)
+        self._everywhere("refresh", pending)
         self.centres.seen = self.centres.count
         self.refreshes += 1
         self.share = 0.8
 
     def _write_back(self, positions: IndexArray, current: FloatArray) -> None:
         """Remember what a fruitless round has computed, so that rows which equal a centre are drawn only once."""
-        for s, shard in enumerate(self.shards):
-            here = (positions >= self.offsets[s]) & (positions < self.offsets[s + 1])
-            shard.lower(positions[here] - self.offsets[s], current[here].astype(np.float32))
+        self._counts = None
+        values = current.astype(np.float32)
+        inside = [(positions >= start) & (positions < stop) for start, stop in pairwise(self.offsets)]
+        own = [(positions[at] - start, values[at]) for at, start in zip(inside, self.offsets, strict=False)]
+        self.team.call_each("lower", own)
 
     def _fill_up(self) -> None:
         """Every row left equals a centre: take the lowest positions."""
@@ -675,13 +702,9 @@ class _Sampler:
         self.done = self.count
 
 
-def _loop(
-    shards: Sequence[Vectors], count: int, rng: np.random.Generator, start: int | None, given: Points | None
-) -> D2Draw:
+def _loop(team: Team, count: int, rng: np.random.Generator, start: int | None, given: Points | None) -> D2Draw:
     """Draw with one pass over the pool per pick; without `start` or `given`, the longest vector is first."""
-    for vectors in shards:
-        measure_all(vectors)
-    points = join([vectors.take(np.arange(len(vectors))) for vectors in shards])
+    points = join([points for points in team.call("everything") if points is not None])
     picks = np.empty(count, dtype=np.int64)
     distances = np.zeros(count, dtype=np.float64)
     gap = np.full(len(points), np.inf)

@@ -20,8 +20,8 @@ Most distances are never computed: with P = (x - origin) V for orthonormal V and
 
 and a centre whose bound is not below a row's value cannot change it.
 
-A pool split over shards is a list of `Shard`; `k_center` drives any number of them, and what travels between a
-shard and the window (`Candidates`, the window's intervals, the new centres) is small.
+A pool split over shards is a team of `Part`; `k_center` drives any number of them, and what travels between a
+part and the window (`Candidates`, the window's intervals, the new centres) is small.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ from numpy.typing import DTypeLike
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, load_rows, read_rows
 from poolwise.kernels.distances import sq_norms
+from poolwise.kernels.team import Here, Team
 from poolwise.progress import task
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Rows
 
@@ -705,6 +707,72 @@ class Shard:
             self.read(ahead[start : start + CHUNK], self.active_x[start : start + CHUNK])
 
 
+class Part:
+    """One part of a pool and its copy of the centres; parts of one process may share the centres.
+
+    Parameters
+    ----------
+    rows : (N, D), the whole pool; of it, this part reads its own and the labeled rows
+    indices : (u,) int64 pool indices of the rows that may be picked here, sorted
+    labeled : (L,) int64 pool indices
+    """
+
+    def __init__(self, rows: Rows, indices: IndexArray, labeled: IndexArray) -> None:
+        self.rows, self.indices, self.labeled = rows, indices, labeled
+
+    def begin(self, frame: Frame, capacity: int, centres: Centres | None = None) -> None:
+        """Read the labeled rows, which are the first of at most `capacity` centres, and then all rows of the part."""
+        self.centres = labeled_centres(self.rows, self.labeled, frame, capacity) if centres is None else centres
+        self.shard = Shard(self.rows, self.indices, frame)
+        self.shard.prepare(self.centres)
+
+    def summary(self) -> tuple[int, FloatArray, float]:
+        """Count and sum the rows, (D,), and find the smallest squared length; all in the frame."""
+        return len(self.shard), self.shard.total, float(self.shard.sq_norm.min(initial=np.inf))
+
+    def within(self, limit: float) -> IndexArray:
+        """List the pool indices of rows with squared length up to `limit`."""
+        found: IndexArray = self.shard.ids[self.shard.sq_norm <= limit]
+        return found
+
+    def start_from(self, index: int) -> None:
+        """Make a row of the pool the first centre."""
+        if not len(self.centres):
+            frame = self.centres.frame
+            x = frame.place(read_rows(self.rows, as_key(np.array([index])), frame.origin.dtype))
+            self.centres.append(np.array([index]), x, sq_norms(x))
+        shard = self.shard
+        shard.catch_up(np.arange(len(shard)), self.centres)
+        shard.lower[shard.ids == index] = shard.upper[shard.ids == index] = -np.inf
+
+    def candidates(self, count: int) -> Candidates:
+        """Put forward the `count` foremost rows."""
+        return self.shard.top_candidates(count, self.centres)
+
+    def absorb(
+        self,
+        lower: FloatArray,
+        upper: FloatArray,
+        first: int,
+        picks: tuple[IndexArray, FloatArray, FloatArray],
+    ) -> None:
+        """Take back the intervals of the candidates, and the centres from number `first` on: ids, x, sq_norm."""
+        known = len(self.centres) - first
+        if known < len(picks[0]):
+            self.centres.append(picks[0][known:], picks[1][known:], picks[2][known:])
+        self.shard.absorb(lower, upper, self.centres, first)
+
+
+def labeled_centres(rows: Rows, labeled: IndexArray, frame: Frame, capacity: int) -> Centres:
+    """Begin a list of at most `capacity` centres with the labeled rows."""
+    centres = Centres(frame, rows.shape[1], capacity)
+    for start in range(0, len(labeled), CHUNK):
+        ids = labeled[start : start + CHUNK]
+        x = frame.place(read_rows(rows, as_key(ids), frame.origin.dtype))
+        centres.append(ids, x, sq_norms(x))
+    return centres
+
+
 def k_center(
     rows: Rows,
     labeled: IndexArray,
@@ -714,6 +782,9 @@ def k_center(
     first: Literal["center", "random"] = "center",
     rng: np.random.Generator | None = None,
     n_shards: int = 1,
+    team: Team | None = None,
+    before: IndexArray | None = None,
+    on_picks: Callable[[IndexArray], None] | None = None,
 ) -> KCenterPicks:
     """Repeatedly pick the unlabeled row farthest from all labeled and picked rows.
 
@@ -729,6 +800,10 @@ def k_center(
     first : start without labeled rows: the row nearest the mean of the unlabeled rows, or a random one
     rng : needed for first="random"
     n_shards : parts into which the unlabeled rows are cut; the picks are the same for any number
+    team : a `Part` for each stretch of `unlabeled`, wherever they live; instead of n_shards
+    before : (b,) int64, the first b picks of a run that was interrupted, b < B; the others are the same as then.
+        The parts of the team must hold the rows of `unlabeled` without them, and `labeled` followed by them.
+    on_picks : called with the picks so far whenever there are new ones
 
     Returns
     -------
@@ -741,76 +816,76 @@ def k_center(
     decaying spectrum; at worst that, as matrix products.
     """
     frame = fit_frame(rows, unlabeled, len(labeled) + batch_size)
-    centres = Centres(frame, rows.shape[1], len(labeled) + batch_size + 1)
-    for start in range(0, len(labeled), CHUNK):
-        ids = labeled[start : start + CHUNK]
-        x = frame.place(read_rows(rows, as_key(ids), frame.origin.dtype))
-        centres.append(ids, x, sq_norms(x))
-    shards = [Shard(rows, part, frame) for part in np.array_split(unlabeled, n_shards)]
-    for shard in shards:
-        shard.prepare(centres)
+    capacity = len(labeled) + batch_size + 1
+    known = labeled if before is None else np.concatenate([labeled, before])
+    centres = labeled_centres(rows, known, frame, capacity)
+    if team is None:
+        free = unlabeled if before is None else np.setdiff1d(unlabeled, before)
+        team = Here([Part(rows, indices, known) for indices in np.array_split(free, n_shards)])
+        team.call("begin", frame, capacity, centres)
+    else:
+        team.call("begin", frame, capacity)
 
     def fetch(ids: IndexArray) -> FloatArray:
         return load_rows(rows, ids, np.float64)
 
-    if not len(labeled):
-        start_id = (
-            int(rng.choice(unlabeled)) if first == "random" and rng is not None else _nearest_to_mean(shards, fetch)
-        )
-        _start_from(start_id, shards, centres)
+    if not len(known):
+        if first == "random" and rng is not None:
+            start_id = int(rng.choice(unlabeled))
+        else:
+            start_id = _nearest_to_mean(team, frame, fetch)
+        x = frame.place(read_rows(rows, as_key(np.array([start_id])), frame.origin.dtype))
+        centres.append(np.array([start_id]), x, sq_norms(x))
+        team.call("start_from", start_id)
     extra = batch_size + 1 if batch_size < len(unlabeled) else batch_size  # one more tells the radius that is left
-    run_windows(shards, centres, len(labeled) + extra, fetch)
+    tell = None if on_picks is None else functools.partial(_tell_picks, on_picks, centres, len(labeled))
+    run_windows(team, centres, len(labeled) + extra, fetch, tell)
     return _report(centres, len(labeled), batch_size, fetch)
 
 
-def run_windows(shards: Sequence[Shard], centres: Centres, target: int, fetch: Fetch) -> None:
-    """Pick until there are `target` centres."""
+def _tell_picks(on_picks: Callable[[IndexArray], None], centres: Centres, n_labeled: int) -> None:
+    on_picks(centres.ids[n_labeled:].copy())
+
+
+def run_windows(
+    team: Team, centres: Centres, target: int, fetch: Fetch, tell: Callable[[], None] | None = None
+) -> None:
+    """Pick until there are `target` centres; `tell` is called after every window with picks."""
     width = 256
     with task("choosing rows", target) as work:
         work.advance(len(centres))
         while len(centres) < target:
             before = len(centres)
-            share = max(64, 4 * width // len(shards)) if len(shards) > 1 else width
-            parts = [shard.top_candidates(share, centres) for shard in shards]
+            share = max(64, 4 * width // team.size) if team.size > 1 else width
+            parts: list[Candidates] = team.call("candidates", share)
             window = merge(parts)
             picks = pick_in_window(window, centres, target - before, fetch)
-            start = 0
-            for shard, part in zip(shards, parts, strict=True):
-                here = slice(start, start + len(part.ids))
-                shard.absorb(window.lower[here], window.upper[here], centres, before)
-                start = here.stop
+            edges = np.cumsum([0, *(len(part.ids) for part in parts)])
+            new = (centres.ids[before:], centres.x[before:], centres.sq_norm[before:])
+            own = [(window.lower[i:j], window.upper[i:j], before, new) for i, j in pairwise(edges)]
+            team.call_each("absorb", own)
             if not picks or len(picks) > width // 4:
                 width = min(2 * width, CHUNK)
             elif len(picks) < width // 16:
                 width = max(width // 2, 64)
+            if tell is not None and picks:
+                tell()
             work.advance(len(picks))
 
 
-def _start_from(index: int, shards: Sequence[Shard], centres: Centres) -> None:
-    for shard in shards:
-        at = np.flatnonzero(shard.ids == index)
-        if len(at):
-            x = shard.read(at)
-            centres.append(np.array([index]), x, sq_norms(x))
-    for shard in shards:
-        shard.catch_up(np.arange(len(shard)), centres)
-        shard.lower[shard.ids == index] = shard.upper[shard.ids == index] = -np.inf
-
-
-def _nearest_to_mean(shards: Sequence[Shard], fetch: Fetch) -> int:
+def _nearest_to_mean(team: Team, frame: Frame, fetch: Fetch) -> int:
     """Pool index of the unlabeled row nearest the mean of all; lowest index among equals.
 
     The frame's origin is close to the mean, so only rows about as close to it as the closest can be nearest.
     """
-    n = sum(len(shard) for shard in shards)
-    offset: FloatArray = np.sum([shard.total for shard in shards], axis=0) / n  # (D,) mean, seen from the origin
-    frame = shards[0].frame
-    reach = min(np.sqrt(float(shard.sq_norm.min())) for shard in shards if len(shard))
-    limit = (reach * (1 + 1e-5) + 2 * float(np.sqrt(offset @ offset))) ** 2 * (1 + 1e-5)
+    summaries = team.call("summary")
+    n = sum(rows for rows, _, _ in summaries)
+    offset: FloatArray = np.sum([total for _, total, _ in summaries], axis=0) / n  # (D,) mean, seen from the origin
+    reach = np.sqrt(min(shortest for _, _, shortest in summaries))
+    limit = float((reach * (1 + 1e-5) + 2 * np.sqrt(offset @ offset)) ** 2 * (1 + 1e-5))
     mean = frame.origin.astype(np.float64) + offset / frame.scale
     best = (np.inf, -1)
-    for shard in shards:
-        near = shard.ids[shard.sq_norm <= limit]
+    for near in team.call("within", limit):
         for start in range(0, len(near), CHUNK):
             ids = near[start : start + CHUNK]
             d = _round(sq_norms((fetch(ids) - mean) * frame.scale))

@@ -10,8 +10,8 @@ and `quota` are additions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,26 @@ def base(
     Time O(U C) after the logits; memory one block and O(B + C). Classes with equal weights have no boundary between
     them: the note `equal_class_pairs` counts such pairs. With B < C only the first B classes in order get an item.
     """
-    boundaries = Boundaries(np.asarray(head_weight))
+    part = Part(logits, head_weight, unlabeled)
+    return choose_and_explain(
+        part.boundaries, part.open, logits, labeled, unlabeled, labels, batch_size, rng, order=order, quota=quota
+    )
+
+
+def choose_and_explain(
+    boundaries: Boundaries,
+    open_lists: Callable[[IndexArray, IndexArray, IndexArray], Lists],
+    logits: Rows,
+    labeled: IndexArray,
+    unlabeled: IndexArray,
+    labels: Array | None,
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    order: Literal["ascending", "rotate", "draft"],
+    quota: Literal["equal", "expected"],
+) -> Picks:
+    """Carry out `base` with lists from wherever the rows are; of `logits` only labeled and picked rows are read."""
     n_classes = boundaries.n_classes
     first = int(rng.integers(n_classes)) if order == "rotate" else 0
     classes = np.roll(np.arange(n_classes), -first)
@@ -96,7 +115,7 @@ def base(
     else:
         quotas[classes] = equal_quotas(batch_size, n_classes)
     turns = _turns(classes, quotas, draft=order == "draft")
-    indices, distances, n_passes = _Pass(logits, boundaries).choose(turns, unlabeled)
+    indices, distances, n_passes = choose(turns, n_classes, len(unlabeled), open_lists)
     _, predicted, rival = boundaries.distances(load_rows(logits, indices, np.float64))
     notes = {"passes": n_passes}
     if boundaries.equal_pairs:
@@ -164,52 +183,86 @@ def _turns(classes: IndexArray, quotas: IndexArray, *, draft: bool) -> IndexArra
     return turns
 
 
-class _Pass:
-    """Finds, in passes over the logits, the unlabeled items closest to each class."""
+def choose(
+    turns: IndexArray,
+    n_classes: int,
+    n_items: int,
+    open_lists: Callable[[IndexArray, IndexArray, IndexArray], Lists],
+) -> tuple[IndexArray, NDArray[np.float64], int]:
+    """Let the classes choose in the order of `turns`; nobody takes an item twice.
 
-    def __init__(self, logits: Rows, boundaries: Boundaries) -> None:
-        self.logits = logits
-        self.boundaries = boundaries
+    Parameters
+    ----------
+    turns : (B,) int64, the class that chooses
+    n_items : U
+    open_lists : a pass over the pool, as `Part.open`
 
-    def choose(self, turns: IndexArray, unlabeled: IndexArray) -> tuple[IndexArray, NDArray[np.float64], int]:
-        """Let the classes choose in the order of `turns`; nobody takes an item twice.
+    Returns
+    -------
+    (B,) pool indices, (B,) distances, and the number of passes over the pool. A second pass is needed only if
+    earlier classes have taken all of a later class's list.
+    """
+    taken: dict[int, float] = {}
+    depth, passes = DEPTH, 0
+    while len(taken) < len(turns):
+        need = np.bincount(turns[len(taken) :], minlength=n_classes)
+        depths = np.where(need > 0, np.minimum(depth * need + 16, n_items - len(taken)), 0)
+        gone = np.fromiter(taken, dtype=np.int64, count=len(taken))
+        _take_turns(turns, taken, open_lists(gone, depths, SETTLED * need), SETTLED * need)
+        depth, passes = 2 * depth, passes + 1
+    indices = np.fromiter(taken, dtype=np.int64, count=len(turns))
+    return indices, np.fromiter(taken.values(), dtype=np.float64, count=len(turns)), passes
 
-        Returns
-        -------
-        (B,) pool indices, (B,) distances, and the number of passes over the pool. A second pass is needed only if
-        earlier classes have taken all of a later class's list.
-        """
-        n_turns, n_classes = len(turns), self.boundaries.n_classes
-        taken: dict[int, float] = {}
-        depth, passes = DEPTH, 0
-        while len(taken) < n_turns:
-            free = unlabeled[~np.isin(unlabeled, np.fromiter(taken, dtype=np.int64, count=len(taken)))]
-            need = np.bincount(turns[len(taken) :], minlength=n_classes)
-            depths = np.where(need > 0, np.minimum(depth * need + 16, len(free)), 0)
-            self._take_turns(turns, taken, self._lists(free, depths, first=SETTLED * need), SETTLED * need)
-            depth, passes = 2 * depth, passes + 1
-        indices = np.fromiter(taken, dtype=np.int64, count=n_turns)
-        return indices, np.fromiter(taken.values(), dtype=np.float64, count=n_turns), passes
 
-    def _take_turns(self, turns: IndexArray, taken: dict[int, float], lists: Shortlists, settled: IndexArray) -> None:
-        """Let classes choose until all have, or until the list of the next one is used up."""
-        queues: dict[int, Iterator[tuple[int, float]]] = {}
-        for c in turns[len(taken) :].tolist():
-            while True:
-                if c not in queues:
-                    indices, values = lists.of(c)
-                    queues[c] = zip(indices.tolist(), values.tolist(), strict=True)
-                pick = next(((i, d) for i, d in queues[c] if i not in taken), None)
-                if pick is not None:
-                    taken[pick[0]] = pick[1]
-                    break
-                if settled[c] >= lists.depths[c]:
-                    return
-                settled[c] *= 2
-                lists.settle(settled)
-                if not lists.trusted:
-                    return
-                del queues[c]
+def _take_turns(turns: IndexArray, taken: dict[int, float], lists: Lists, settled: IndexArray) -> None:
+    """Let classes choose until all have, or until the list of the next one is used up."""
+    queues: dict[int, Iterator[tuple[int, float]]] = {}
+    for c in turns[len(taken) :].tolist():
+        while True:
+            if c not in queues:
+                indices, values = lists.of(c)
+                queues[c] = zip(indices.tolist(), values.tolist(), strict=True)
+            pick = next(((i, d) for i, d in queues[c] if i not in taken), None)
+            if pick is not None:
+                taken[pick[0]] = pick[1]
+                break
+            if settled[c] >= lists.depths[c]:
+                return
+            settled[c] *= 2
+            lists.settle(settled)
+            if not lists.trusted:
+                return
+            del queues[c]
+
+
+class Lists(Protocol):
+    """The items closest to each class, as `Shortlists` keeps them for one part of a pool or a team for all parts."""
+
+    depths: IndexArray
+    trusted: bool
+
+    def settle(self, depths: IndexArray) -> None: ...
+    def of(self, slot: int) -> tuple[IndexArray, NDArray[np.float64]]: ...
+
+
+class Part:
+    """Finds, in passes over the logits, the items closest to each class among the unlabeled rows of one part.
+
+    Parameters
+    ----------
+    logits : (N, C), the whole pool; only the rows of this part are read
+    head_weight : (C, D)
+    unlabeled : (u,) int64 pool indices of the part, sorted
+    """
+
+    def __init__(self, logits: Rows, head_weight: Array, unlabeled: IndexArray) -> None:
+        self.logits, self.unlabeled = logits, unlabeled
+        self.boundaries = Boundaries(np.asarray(head_weight))
+
+    def open(self, taken: IndexArray, depths: IndexArray, first: IndexArray) -> Shortlists:
+        """Read all rows that are not taken; list `depths` (C,) of them, and settle the `first` (C,) of each list."""
+        free = self.unlabeled[~np.isin(self.unlabeled, taken)]
+        return self._lists(free, np.minimum(depths, len(free)), first)
 
     def _lists(self, free: IndexArray, depths: IndexArray, first: IndexArray) -> Shortlists:
         sample = free[:: len(free) // 64 + 1]
