@@ -1,0 +1,85 @@
+"""Stopping rules: each says stop, go on, or that it cannot tell; none acts.
+
+Source: rule (a) Bloodgood & Vijay-Shanker, CoNLL 2009; (b) to (d) are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolwise.audit.record import Rule
+from poolwise.stats.intervals import Interval
+
+STABLE, WINDOW = 0.99, 3
+"""Mean kappa over so many pairs of successive models, Bloodgood & Vijay-Shanker section 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user wants: an accuracy that is enough, and a gain in accuracy that is worth the next labels."""
+
+    target: float | None = None
+    worth: float | None = None
+
+
+def stopping_rules(
+    accuracy: Interval | None,
+    agreement: Sequence[float],
+    gain: Interval | None,
+    gain_labels: int,
+    benefits: Sequence[Interval],
+    wishes: Wishes,
+) -> tuple[Rule, ...]:
+    """Let all four rules speak."""
+    return (
+        _stable(agreement),
+        _reached(accuracy, wishes.target),
+        _little_to_gain(gain, gain_labels, wishes.worth),
+        _no_benefit(benefits),
+    )
+
+
+def _stable(agreement: Sequence[float]) -> Rule:
+    name = "predictions are stable"
+    if len(agreement) < WINDOW:
+        return Rule(name, None, f"needs {WINDOW + 1} models in a row")
+    mean = sum(agreement[-WINDOW:]) / WINDOW
+    return Rule(name, mean >= STABLE, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.3f}, of 0.99")
+
+
+def _reached(accuracy: Interval | None, target: float | None) -> Rule:
+    name = "target is reached"
+    if target is None:
+        return Rule(name, None, "no target was given; pass one, such as --target 0.9")
+    if accuracy is None:
+        return Rule(name, None, "nothing is audited yet")
+    return Rule(
+        name,
+        accuracy.low >= target,
+        f"accuracy is at least {100 * accuracy.low:.1f} %, the target is {100 * target:.1f} %",
+    )
+
+
+def _little_to_gain(gain: Interval | None, labels: int, worth: float | None) -> Rule:
+    name = "little to gain"
+    if gain is None:
+        return Rule(name, None, "needs 3 batches and 30 audit items")
+    says = f"the next {labels:,} labels add at most {100 * gain.high:.1f} points"
+    if worth is None:
+        return Rule(name, None, f"{says}; say what is worth them, such as --worth 0.005")
+    return Rule(name, gain.high < worth, f"{says}; {100 * worth:.1f} would be worth it")
+
+
+def _no_benefit(benefits: Sequence[Interval]) -> Rule:
+    """This rule never says stop labeling; it may say stop using this strategy."""
+    name = "strategy no better than random"
+    if len(benefits) < 3:
+        return Rule(name, None, "needs 3 audit slices with enough items")
+    if all(gap.low <= 0 for gap in benefits[-3:]):
+        return Rule(
+            name,
+            False,
+            "no benefit could be shown in the last 3 slices: go on labeling, but consider random or typiclust",
+        )
+    return Rule(name, False, "a benefit over random was shown within the last 3 slices")

@@ -1,0 +1,48 @@
+"""Prediction-powered mean: a model's own guess of an outcome on many items, corrected on a few checked ones.
+
+Source: Angelopoulos, Bates, Fannjiang, Jordan & Zrnic, "Prediction-powered inference", Science 2023; the
+weight is that of Angelopoulos, Duchi & Zrnic, "PPI++", arXiv:2311.01453, section 6.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from poolwise.errors import ShapeError
+from poolwise.stats.intervals import Interval
+
+
+def ppi_mean(outcomes: Any, guesses: Any, guesses_all: Any, *, alpha: float = 0.05) -> Interval:
+    """Estimate the mean outcome of a population.
+
+        weight = cov(Y, f) / ((1 + n / N) var f)
+        mean   = weight mean_N f + mean_n (Y - weight f)
+        se^2   = var_n(Y - weight f) / n + weight^2 var_N(f) / N
+
+    Parameters
+    ----------
+    outcomes, guesses : (n,) checked outcomes Y and the guesses f for the same items, drawn at random; n >= 2
+    guesses_all : (N,) guesses for a random sample of the population, or all of it
+    alpha : error of the interval, which is normal: good from some 30 checked items on
+
+    Raises
+    ------
+    ShapeError
+        If the numbers do not fit together or there are too few.
+    """
+    y, f, big = (np.asarray(v, dtype=np.float64) for v in (outcomes, guesses, guesses_all))
+    if y.ndim != 1 or y.shape != f.shape or big.ndim != 1 or len(y) < 2 or not len(big):
+        raise ShapeError(
+            f"outcomes have shape {y.shape}, guesses {f.shape} and {big.shape}; expected (n,), (n,) and (N,), n >= 2."
+        )
+    n, spread = len(y), float(f.var(ddof=1))
+    weight = 0.0
+    if spread > 1e-12:
+        weight = float(np.cov(y, f, ddof=1)[0, 1]) / ((1 + n / len(big)) * spread)
+    mean = weight * float(big.mean()) + float((y - weight * f).mean())
+    se = float(np.sqrt((y - weight * f).var(ddof=1) / n + weight**2 * big.var() / len(big)))
+    half = float(stats.norm.isf(alpha / 2)) * se
+    return Interval(mean, mean - half, mean + half, 1 - alpha, n)
