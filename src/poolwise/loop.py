@@ -363,6 +363,12 @@ def audited(store: PoolStore, as_of: int | None = None) -> tuple[IndexArray, Ind
     return indices, state.labels[indices], max(1, len(past))
 
 
+def can_judge(store: PoolStore) -> bool:
+    """Whether the pool is audited and every item has its embedding, which an audit reads."""
+    name = embeddings_name(store)
+    return plan_of(store) is not None and name is not None and not store.arrays.missing_rows(name, store.n_items)
+
+
 def _audited(store: PoolStore, model: Model, embeddings: Rows) -> dict[str, float]:
     indices, labels, look = audited(store)
     if not len(indices):

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from poolwise import loop
+from poolwise.audit import Audit
+from poolwise.audit import audit as audit_pool
 from poolwise.datasets import items_to_add, open_source
 from poolwise.datasets.source import Source
 from poolwise.errors import InputError, PoolwiseError, ShapeError, UnknownNameError
@@ -359,7 +361,19 @@ class Pool:
 
     def status(self) -> Status:
         """How far the pool is; `text()` says it in words."""
-        return status_of(self.store)
+        return status_of(self.store, self.learner)
+
+    def audit(self, *, target: float | None = None, worth: float | None = None) -> Audit:
+        """Say what the random audit items prove: accuracy now, labels saved, what more labels bring, whether to stop.
+
+        `text()` says it in words. Without audit items it says how to get some.
+
+        Parameters
+        ----------
+        target : accuracy that would be enough, 0 to 1, for the stopping rule about it
+        worth : smallest gain in accuracy of the next labels that is worth their price, such as 0.005
+        """
+        return audit_pool(self.store, self.learner, target=target, worth=worth)
 
     def history(self) -> list[dict[str, Any]]:
         """One row per sealed round: labels, strategy and metrics."""
@@ -375,7 +389,8 @@ class Pool:
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write one self-contained HTML file; returns its path."""
-        written: Path = pool_report(self.store, None if out is None else Path(out))
+        audit = self.audit() if loop.can_judge(self.store) else None
+        written: Path = pool_report(self.store, None if out is None else Path(out), audit=audit)
         return written
 
     def export(self, path: str | Path, *, format: str | None = None) -> Path:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from poolwise import loop
+from poolwise.audit import Audit, audit
 from poolwise.reserve import training_state
 from poolwise.stats.balance import class_counts
 from poolwise.store.pool import PoolStore
+from poolwise.train.learners import Learner
 from poolwise.types import plain
 
 
@@ -24,6 +26,7 @@ class Status:
     counts : labeled items per class
     metrics : of the last sealed round; empty if there is none
     next_step : a command
+    audit : what the random audit items prove; None in a pool that is not audited
     """
 
     pool: str
@@ -38,10 +41,12 @@ class Status:
     n_rounds: int
     metrics: Mapping[str, float]
     next_step: str
+    audit: Audit | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The machine form that `--json` prints."""
-        answer: dict[str, Any] = plain(asdict(self))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        answer: dict[str, Any] = plain({**values, "audit": None if self.audit is None else self.audit.to_dict()})
         return answer
 
     def headline(self) -> str:
@@ -62,28 +67,31 @@ class Status:
             lines.append(f"Labels: {shown}{more}")
         if self.n_embedded < self.n_items:
             lines.append(f"Embeddings: {self.n_embedded:,} of {self.n_items:,} items")
+        lines += [] if self.audit is None else self.audit.sentences()
         lines += _quality(self.metrics, self.n_rounds)
         lines.append(f"Next: {self.next_step}")
         return "\n".join(lines)
 
 
 def _quality(metrics: Mapping[str, float], n_rounds: int) -> list[str]:
-    if "accuracy_audit" in metrics:
-        value, low, high = (100 * metrics[f"accuracy_audit{end}"] for end in ("", "_low", "_high"))
-        return [f"Accuracy on audited items after round {n_rounds}: {value:.1f} % ({low:.1f}-{high:.1f})"]
+    if metrics.get("accuracy") == metrics.get("accuracy_audit", -1):
+        return []  # the audit has said it
     if "accuracy" in metrics:
         return [f"Accuracy on held-out items after round {n_rounds}: {100 * metrics['accuracy']:.1f} %"]
     if "accuracy_out_of_fold" in metrics:
         value = 100 * metrics["accuracy_out_of_fold"]
         return [
             f"Accuracy on labeled items left out of training after round {n_rounds}: {value:.1f} % "
-            "(these items were chosen, so this is no estimate for the whole pool)"
+            "(these items were chosen, so this is no estimate for the whole pool; for one, query with --audit 0.05)"
         ]
     return []
 
 
-def status_of(store: PoolStore) -> Status:
-    """Collect the facts about a pool; reads the ledger and the manifests, no arrays."""
+def status_of(store: PoolStore, learner: Learner | None = None) -> Status:
+    """Collect the facts about a pool; reads the ledger and the manifests, and arrays only if the pool is audited.
+
+    The first call after new labels in an audited pool takes some seconds, see `audit`.
+    """
     state = store.state()
     asked = loop.waiting(store)
     free = loop.queryable(store, state)
@@ -107,6 +115,7 @@ def status_of(store: PoolStore) -> Status:
         next_step=_next_step(
             store, n_embedded, len(asked), len(free), loop.has_two_classes(training_state(store, state))
         ),
+        audit=audit(store, learner) if loop.can_judge(store) else None,
     )
 
 

@@ -15,6 +15,7 @@ STARTING_POINT = {
     "embed": "embedded",
     "query": "embedded",
     "status": "embedded",
+    "audit": "labeled",
     "report": "labeled",
     "import": "labeled",
     "round": "labeled",

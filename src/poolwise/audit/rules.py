@@ -45,7 +45,9 @@ def _stable(agreement: Sequence[float]) -> Rule:
     if len(agreement) < WINDOW:
         return Rule(name, None, f"needs {WINDOW + 1} models in a row")
     mean = sum(agreement[-WINDOW:]) / WINDOW
-    return Rule(name, mean >= STABLE, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.3f}, of 0.99")
+    return Rule(
+        name, mean >= STABLE - 1e-12, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.3f}, of 0.99"
+    )
 
 
 def _reached(accuracy: Interval | None, target: float | None) -> Rule:

@@ -11,6 +11,7 @@ import typer
 
 import poolwise
 from poolwise.cli.add import add
+from poolwise.cli.audit import audit
 from poolwise.cli.bench import bench_app
 from poolwise.cli.demo import demo
 from poolwise.cli.doctor import doctor
@@ -50,6 +51,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report,
     "export": export,
     "status": status,
+    "audit": audit,
     "strategies": strategies,
     "doctor": doctor,
 }

@@ -1,6 +1,7 @@
 """Reports: one section per file, joined by `page` into one self-contained offline HTML file."""
 
 from poolwise.report import (
+    audit,
     balance,
     build_bench,
     build_pool,
@@ -21,6 +22,7 @@ from poolwise.report import (
 )
 
 __all__ = [
+    "audit",
     "balance",
     "build_bench",
     "build_pool",

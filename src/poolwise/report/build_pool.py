@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from poolwise.audit.record import Audit
 from poolwise.report.html import interval, number, percent, seconds
 from poolwise.report.model import Estimate, Fact, Pick, PickedBatch, Report, RoundFacts, Setup
 from poolwise.report.page import write_page
@@ -26,13 +27,16 @@ TEXT_CHARS = 280
 ANSWERS = {SKIP: "skipped", NOT_OF_INTEREST: "not of interest"}
 
 
-def pool_report(store: PoolStore, out: Path | str | None = None, *, sentences: Sequence[str] = ()) -> Path:
+def pool_report(
+    store: PoolStore, out: Path | str | None = None, *, sentences: Sequence[str] = (), audit: Audit | None = None
+) -> Path:
     """Write the report of a pool.
 
     Parameters
     ----------
     out : where the HTML file goes; default `report.html` in the pool's directory
     sentences : conclusions in plain words, shown first
+    audit : what random audit items prove; its sentences come before the others
 
     Notes
     -----
@@ -44,10 +48,10 @@ def pool_report(store: PoolStore, out: Path | str | None = None, *, sentences: S
         If the file cannot be written.
     """
     place = store.path / "report.html" if out is None else Path(out)
-    return write_page(describe_pool(store, sentences=sentences), place)
+    return write_page(describe_pool(store, sentences=sentences, audit=audit), place)
 
 
-def describe_pool(store: PoolStore, *, sentences: Sequence[str] = ()) -> Report:
+def describe_pool(store: PoolStore, *, sentences: Sequence[str] = (), audit: Audit | None = None) -> Report:
     """Turn the present state of a pool into what the page shows."""
     answers = store.annotations()
     batches = store.batches()
@@ -62,7 +66,8 @@ def describe_pool(store: PoolStore, *, sentences: Sequence[str] = ()) -> Report:
         subtitle=_subtitle(store),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts=tuple(_facts(store, counts, batches, last, answers, rounds)),
-        sentences=tuple(sentences),
+        sentences=(*(audit.sentences() if audit else ()), *sentences),
+        audit=audit,
         rounds=tuple(rounds),
         class_counts=counts,
         batches=tuple(_picked(store, batch, last) for batch in batches[: -BATCHES - 1 : -1]),
@@ -174,4 +179,7 @@ def _snippet(text: str) -> str:
 
 
 def _settings(store: PoolStore) -> dict[str, Any]:
-    return {**store.source, **dict(store.settings)}
+    settings = {**store.source, **dict(store.settings)}
+    if "audit" in settings:  # which items were left out is a long list that tells a reader nothing
+        settings["audit"] = {name: value for name, value in settings["audit"].items() if name != "excluded"}
+    return settings

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from poolwise.audit.record import Audit
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -184,6 +186,7 @@ class Report:
     made : when it was made, as text
     sentences : conclusions in plain words, shown first
     class_counts : class name -> labeled items
+    audit : what random audit items prove
     """
 
     title: str
@@ -195,4 +198,5 @@ class Report:
     class_counts: Mapping[str, int] = field(default_factory=dict)
     batches: tuple[PickedBatch, ...] = ()
     datasets: tuple[DatasetResults, ...] = ()
+    audit: Audit | None = None
     setup: Setup = field(default_factory=Setup)

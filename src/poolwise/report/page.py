@@ -15,7 +15,19 @@ from poolwise.report.html import render
 from poolwise.report.model import Report
 from poolwise.store.files import make_directory, write_atomic
 
-ORDER = ("summary", "learning", "curves", "comparison", "savings", "choice", "balance", "picks", "cost", "setup")
+ORDER = (
+    "summary",
+    "audit",
+    "learning",
+    "curves",
+    "comparison",
+    "savings",
+    "choice",
+    "balance",
+    "picks",
+    "cost",
+    "setup",
+)
 """Reading order. A section that is not listed comes before the setup."""
 
 TEMPLATE = """\
