@@ -19,7 +19,7 @@ NOTE = "Made by `scripts/make_reference.py`; do not edit.\n\n"
 
 def strategy_section(spec: StrategySpec) -> str:
     """One strategy as Markdown."""
-    options = [f"| `{o.name}` | {o.describe()} |" for o in spec.options.values()]
+    options = [f"| `{o.name}` | {o.describe()} |" for o in (spec.options | spec.lifted).values()]
     lines = [
         f"## {spec.name}",
         "",

@@ -14,6 +14,8 @@ ROWS = [
     {"kernels"},
     {"ood", "stats"},
     {"strategies"},
+    {"reduce"},
+    {"calling"},
     {"query"},
     {"store", "datasets", "models", "engine"},
     {"train", "oracles", "exporters", "reserve"},

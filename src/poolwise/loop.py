@@ -14,6 +14,7 @@ from poolwise.errors import ArrayMissingError, BudgetError, InputError
 from poolwise.kernels.blocks import load_rows, read_rows
 from poolwise.progress import task
 from poolwise.query import build_context, run_strategy
+from poolwise.reduce import NEEDS
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
 from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
 from poolwise.stats.anytime import share_interval
@@ -195,13 +196,19 @@ def _pick(
 ) -> Selection:
     """Let the strategy choose what the audit leaves of a batch, from what the audit leaves of the pool."""
     arrays: dict[str, Any] = {}
-    wanted = {*spec.needs, *spec.uses}
+    wanted = {*spec.needs, *spec.uses, *NEEDS[options.get("within", "all")]}
     if wanted & {"embeddings", *MODEL_ARRAYS}:
         arrays["embeddings"] = embeddings_of(store)
     if set(spec.needs) & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
         arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
     context = build_context(
-        spec, arrays, labeled=state.labeled, unlabeled=drawn.unlabeled, labels=state.labels, trusted=True
+        spec,
+        arrays,
+        labeled=state.labeled,
+        unlabeled=drawn.unlabeled,
+        labels=state.labels,
+        trusted=True,
+        options=options,
     )
     count = batch_size - len(drawn.audit)
     return run_strategy(spec, context, batch_size=count, seed=seed, options=options)

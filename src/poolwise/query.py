@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 import poolwise.strategies  # noqa: F401  (fills the registry)
-from poolwise.chance import rng_for
+from poolwise.calling import call
+from poolwise.calling import row_scorer as row_scorer
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
 from poolwise.kernels import backend
 from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
-from poolwise.kernels.sampling import stream_top
+from poolwise.kernels.samples import MeanProbs
+from poolwise.reduce import NEEDS
 from poolwise.registry import STRATEGIES, StrategySpec, check_options
-from poolwise.types import (
-    ARRAYS,
-    PROBABILITIES,
-    UNLABELED,
-    FloatArray,
-    IndexArray,
-    Picks,
-    QueryContext,
-    Rows,
-    Selection,
-)
+from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, IndexArray, QueryContext, Rows, Selection
 
 
 def select(
@@ -70,11 +61,15 @@ def select(
     embeddings : (N, D) float
     logits, probs : (N, C) float; rows of probs sum to 1
     head_weight, head_bias : (C, D), (C,) float; last linear layer
-    prob_samples : (N, S, C) float
-    ood_scores, costs, groups, predicted_loss, discriminator_score, boundary_distance : (N,)
+    prob_samples : (N, S, C) float; where there are neither probs, logits nor a head, their mean is probs
+    costs : (N,) float > 0; every strategy then prefers items that are worth their price
+    groups : (N,) int; with max_per_group=m, at most m items of a group enter the batch
+    ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
     oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
     device : None for NumPy; "cuda" or "cpu" runs the logits of the head through torch on that device
-    options : options of the strategy
+    options : options of the strategy, and those that every strategy has: `within` ("seals", "anchors", "margin",
+        "random") lets only a part of the items compete, `keep` says how many; `max_per_group` limits groups;
+        `stochastic` ("power", "softmax", "softrank") and `beta` make a random batch of any score
 
     Returns
     -------
@@ -108,7 +103,7 @@ def select(
     arrays = {key: as_rows(value, key) for key, value in given.items() if value is not None}
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
-    context = build_context(spec, arrays, labeled=labeled, unlabeled=unlabeled, labels=labels)
+    context = build_context(spec, arrays, labeled=labeled, unlabeled=unlabeled, labels=labels, options=checked)
     with backend.on(device):
         return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=checked)
 
@@ -121,10 +116,12 @@ def build_context(
     unlabeled: Any = None,
     labels: Any = None,
     trusted: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> QueryContext:
     """Validate the input of one query and keep exactly what the strategy named.
 
-    `trusted` skips the search for NaN and inf, for arrays whose store has already done it.
+    `trusted` skips the search for NaN and inf, for arrays whose store has already done it. `options` are checked
+    options of the query: what those around the strategy need (`within`) is kept too, as are given costs and groups.
 
     Raises
     ------
@@ -159,8 +156,26 @@ def build_context(
                 f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
             )
         wanted["logits" if fused else key] = value
-    _check(spec, wanted, n_items, unlabeled_idx, trusted)
-    return QueryContext(labeled_idx, unlabeled_idx, wanted)
+    extra = _extra(pool, wanted, (options or {}).get("within", "all"))
+    _check(spec, wanted | extra, n_items, unlabeled_idx, trusted)
+    return QueryContext(labeled_idx, unlabeled_idx, wanted, extra)
+
+
+def _extra(pool: dict[str, Any], wanted: Mapping[str, Any], within: str) -> dict[str, Any]:
+    """Arrays that are used around the strategy and not by it."""
+    extra: dict[str, Any] = {
+        key: np.asarray(pool[key]) for key in ("costs", "groups") if key in pool and key not in wanted
+    }
+    if "costs" in extra and not (np.isfinite(extra["costs"]) & (extra["costs"] > 0)).all():
+        row = int(np.flatnonzero(~(np.isfinite(extra["costs"]) & (extra["costs"] > 0)))[0])
+        raise InputError(
+            f"costs of item {row} is {extra['costs'].ravel()[row]}; every cost must be above 0. Repair it."
+        )
+    for key in NEEDS.get(within, ()):
+        value = wanted.get(key) if wanted.get(key) is not None else _derive(key, pool)
+        if value is not None:
+            extra[key] = value
+    return extra
 
 
 def run_strategy(
@@ -182,8 +197,7 @@ def run_strategy(
             "Ask for fewer items, or add items to the pool."
         )
     start = time.perf_counter()
-    rng = rng_for(seed, "query")
-    picks = _call(spec, context, int(batch_size), rng, options)
+    picks = call(spec, context, int(batch_size), seed, options)
     _check_answer(spec, picks.indices, context.unlabeled, int(batch_size))
     return Selection(
         indices=picks.indices,
@@ -195,35 +209,6 @@ def run_strategy(
         components=picks.components,
         notes=picks.notes,
     )
-
-
-def _call(
-    spec: StrategySpec,
-    context: QueryContext,
-    batch_size: int,
-    rng: np.random.Generator,
-    options: Mapping[str, Any],
-) -> Picks:
-    extra: dict[str, Any] = dict(options)
-    if spec.takes_rng:
-        extra["rng"] = rng
-    if spec.kind == "acquisition":
-        score, per_row = row_scorer(spec, context.arrays, extra)
-        indices, scores = stream_top(score, per_row, context.unlabeled, batch_size)
-        return Picks(indices, scores)
-    state = {key: getattr(context, key) for key in spec.takes_state}
-    answer = spec.function(**context.arrays, **state, batch_size=batch_size, **extra)
-    return answer if isinstance(answer, Picks) else Picks(np.asarray(answer))
-
-
-def row_scorer(
-    spec: StrategySpec, arrays: Mapping[str, Any], extra: Mapping[str, Any]
-) -> tuple[Callable[..., FloatArray], dict[str, Rows]]:
-    """Return the score of an acquisition, with all but its per-row arrays filled in, and those arrays."""
-    whole = {k: v for k, v in arrays.items() if v is None or not ARRAYS[k].per_row}
-    per_row = {k: v for k, v in arrays.items() if k not in whole}
-    function = spec.from_logits if spec.from_logits is not None and "logits" in per_row else spec.function
-    return functools.partial(function, **whole, **extra), per_row
 
 
 def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray, batch_size: int) -> None:
@@ -329,10 +314,12 @@ def _derive(name: str, pool: dict[str, Any]) -> Any:
     has_head = "embeddings" in pool and "head_weight" in pool
     if name == "logits" and has_head:
         pool["logits"] = _linear(pool)
-    elif name == "logits" and "probs" in pool:
-        pool["logits"] = LogProbs(pool["probs"])
+    elif name == "logits" and ("probs" in pool or "prob_samples" in pool):
+        pool["logits"] = LogProbs(_derive("probs", pool))
     elif name == "probs" and ("logits" in pool or has_head):
         pool["probs"] = Softmax(_derive("logits", pool))
+    elif name == "probs" and "prob_samples" in pool:
+        pool["probs"] = MeanProbs(pool["prob_samples"])
     return pool.get(name)
 
 

@@ -100,6 +100,7 @@ class StrategySpec:
         logits and no probs, so that no probabilities have to be built
     streams : reads the unlabeled rows through `kernels.sampling` only, which looks for NaN and inf on the way, so
         that no pass over the pool is spent on it before
+    lifted : options that are handled around the function, the same for every strategy; `calling.py` obeys them
     """
 
     name: str
@@ -117,11 +118,26 @@ class StrategySpec:
     use_when: str = ""
     from_logits: Callable[..., Any] | None = None
     streams: bool = False
+    lifted: dict[str, Option] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
         """First line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+
+Noise = Literal["none", "power", "softmax", "softrank"]
+"""How chance enters a ranking; see `kernels.batches.perturbed`."""
+
+Reducer = Literal["all", "seals", "anchors", "margin", "random"]
+"""Which part of the unlabeled items competes; see `reduce.py`."""
+
+LIFTED = (
+    Option("within", Reducer, "all"),
+    Option("keep", int | None, None),
+    Option("max_per_group", int | None, None),
+)
+"""Options of every strategy: reduce the pool first to `keep` items, and take at most so many items of one group."""
 
 
 STRATEGIES: Registry[StrategySpec] = Registry("strategy")
@@ -174,17 +190,21 @@ def acquisition(
     cost: str = "one pass",
     use_when: str = "",
     from_logits: Callable[..., Any] | None = None,
+    stochastic: Noise = "none",
 ) -> Callable[[F], F]:
     """Register a function that scores rows one by one; higher = query sooner.
 
     Per-row arrays arrive as blocks of n rows, float32 in a first pass and float64 for the rows near the
     cut; others arrive whole. The score of a row may depend on that row only. The lifted strategy takes
-    the B best scores; better score first, then lower pool index.
+    the B best scores; better score first, then lower pool index. Users may ask for a random batch by the options
+    `stochastic` (default as given here) and `beta`.
     """
 
     def register(function: F) -> F:
         spec = _spec(name, function, "acquisition", family, paper, cost, use_when, False)
-        STRATEGIES.add(name, replace(spec, from_logits=from_logits, streams=True))
+        noise = {"stochastic": Option("stochastic", Noise, stochastic), "beta": Option("beta", float, 1.0)}
+        lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
+        STRATEGIES.add(name, replace(spec, from_logits=from_logits, streams=True, lifted=lifted))
         return function
 
     return register
@@ -254,6 +274,7 @@ def _spec(
         oracle=oracle,
         cost=cost,
         use_when=use_when,
+        lifted={option.name: option for option in LIFTED if option.name not in options},
     )
 
 
@@ -266,11 +287,12 @@ def check_options(spec: StrategySpec, options: dict[str, Any]) -> dict[str, Any]
         If an option is unknown or its value does not fit the annotation.
     """
     checked = {}
+    every = spec.options | spec.lifted
     for name, value in options.items():
-        if name not in spec.options:
-            known = ", ".join(f"{o.name} ({o.describe()})" for o in spec.options.values()) or "none"
+        if name not in every:
+            known = ", ".join(f"{o.name} ({o.describe()})" for o in every.values())
             raise OptionError(f"{spec.name} has no option {name!r}. Options: {known}.")
-        checked[name] = coerce(f"{spec.name}: option {name!r}", value, spec.options[name].type)
+        checked[name] = coerce(f"{spec.name}: option {name!r}", value, every[name].type)
     return checked
 
 

@@ -132,11 +132,15 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True)
 class QueryContext:
-    """A state plus exactly the arrays that a strategy named; already validated."""
+    """A state plus exactly the arrays that a strategy named; already validated.
+
+    extra : arrays for what is handled around the strategy: costs, groups, and what a reducer needs
+    """
 
     labeled: IndexArray
     unlabeled: IndexArray
     arrays: Mapping[str, Any]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

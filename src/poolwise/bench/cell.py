@@ -119,9 +119,11 @@ def _query(
     if spec.oracle:
         arrays["oracle_labels"] = task.pool_labels
     answers = answer(task.pool_labels, labeled)
-    context = build_context(spec, arrays, labeled=labeled, labels=answers if len(labeled) else None, trusted=True)
+    known = answers if len(labeled) else None
+    options = cell.strategy.options
+    context = build_context(spec, arrays, labeled=labeled, labels=known, trusted=True, options=options)
     start = time.process_time()
-    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
+    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
     return selection.indices, Cost(selection.seconds, time.process_time() - start)
 
 

@@ -37,7 +37,9 @@ def describe(spec: StrategySpec) -> dict[str, Any]:
         "family": spec.family,
         "needs": list(spec.needs),
         "uses": list(spec.uses),
-        "options": {o.name: {"type": o.describe(), "default": o.default} for o in spec.options.values()},
+        "options": {
+            o.name: {"type": o.describe(), "default": o.default} for o in (spec.options | spec.lifted).values()
+        },
         "paper": spec.paper,
         "cost": spec.cost,
         "use_when": spec.use_when,
@@ -49,7 +51,7 @@ def describe(spec: StrategySpec) -> dict[str, Any]:
 def explain(spec: StrategySpec) -> str:
     """All that is known about one strategy, as text."""
     module = inspect.getmodule(spec.function)
-    options = [f"  --set {o.name}=...   {o.describe()}" for o in spec.options.values()] or ["  none"]
+    options = [f"  --set {o.name}=...   {o.describe()}" for o in (spec.options | spec.lifted).values()]
     lines = [
         f"{spec.name} ({spec.family})" + (" - reads true labels: for simulations only" if spec.oracle else ""),
         "",

@@ -80,7 +80,7 @@ class ShardedRows:
         return out
 
 
-class _Computed:
+class Computed:
     """Base of rows that are computed from other rows when they are read.
 
     Reading has two steps, so that a stream can do the first one ahead of time in another thread:
@@ -110,7 +110,7 @@ class _Computed:
         raise NotImplementedError
 
 
-class LinearLogits(_Computed):
+class LinearLogits(Computed):
     """Logits computed when they are read: embeddings @ head_weight.T + head_bias, never stored.
 
     Parameters
@@ -134,14 +134,14 @@ class LinearLogits(_Computed):
 
     def finish(self, block: Array) -> Array:
         """Compute (n, C) logits of the stored rows the embeddings come from."""
-        return self.of(_finish(self.source, block))
+        return self.of(finish_block(self.source, block))
 
     def of(self, x: Array) -> Array:
         """Compute the logits of embeddings that are already in memory: (n, D) float to (n, C)."""
         return self._heads[x.dtype](x)
 
 
-class Softmax(_Computed):
+class Softmax(Computed):
     """Probabilities computed from logits when they are read."""
 
     source_name = "logits"
@@ -152,7 +152,7 @@ class Softmax(_Computed):
 
     def finish(self, block: Array) -> Array:
         """Compute (n, C) probabilities of (n, C) logits."""
-        z = _finish(self.source, block)
+        z = finish_block(self.source, block)
         return softmax_in_place(z.copy() if z is block else z)
 
 
@@ -164,7 +164,7 @@ def softmax_in_place(z: Array) -> Array:
     return z
 
 
-class LogProbs(_Computed):
+class LogProbs(Computed):
     """Logits recovered from probabilities: log p, which differs from them by one constant a row."""
 
     source_name = "probs"
@@ -175,13 +175,13 @@ class LogProbs(_Computed):
 
     def finish(self, block: Array) -> Array:
         """Compute (n, C) log probabilities; 0 counts as 1e-30."""
-        p = _finish(self.source, block)
+        p = finish_block(self.source, block)
         return np.asarray(np.log(np.maximum(p, p.dtype.type(1e-30))))
 
 
 def read_rows(rows: Rows, key: Key, dtype: DTypeLike = np.float32) -> Array:
     """Read some rows as a C-contiguous array of `dtype` (a copy unless it already is one)."""
-    return _finish(rows, _fetch(rows, key, np.dtype(dtype), None))
+    return finish_block(rows, _fetch(rows, key, np.dtype(dtype), None))
 
 
 def load_rows(rows: Rows, indices: IndexArray | None = None, dtype: DTypeLike = np.float32) -> Array:
@@ -210,7 +210,7 @@ def block_rows_for(rows: Rows, block_bytes: int | None = None) -> int:
     node: Any = rows
     while node is not None:
         width = max(width, int(np.prod(node.shape[1:])))
-        node = node.source if isinstance(node, _Computed) else None
+        node = node.source if isinstance(node, Computed) else None
     budget = BLOCK_BYTES if block_bytes is None else block_bytes
     return int(np.clip(budget // (4 * max(1, width)), MIN_BLOCK_ROWS, 65536))
 
@@ -252,7 +252,7 @@ def iter_keys(
         return {name: _fetch(value, key, kind, stores[name]) for name, value in rows.items()}
 
     def finish(blocks: dict[str, Array]) -> dict[str, Array]:
-        return {name: _finish(rows[name], block) for name, block in blocks.items()}
+        return {name: finish_block(rows[name], block) for name, block in blocks.items()}
 
     if not _worth_a_thread(rows, keys, kind):
         for key in keys:
@@ -287,7 +287,7 @@ class _Store:
 
 def _fetch(rows: Rows, key: Key, dtype: np.dtype[Any], store: _Store | None) -> Array:
     """Read stored rows as contiguous `dtype`; for computed rows, the stored rows they come from."""
-    if isinstance(rows, _Computed):
+    if isinstance(rows, Computed):
         return _fetch(rows.source, key, dtype, store)
     reader: Callable[..., Array] | None = getattr(rows, "read", None)
     if reader is not None:
@@ -301,8 +301,9 @@ def _fetch(rows: Rows, key: Key, dtype: np.dtype[Any], store: _Store | None) -> 
     return out
 
 
-def _finish(rows: Rows, block: Array) -> Array:
-    return rows.finish(block) if isinstance(rows, _Computed) else block
+def finish_block(rows: Rows, block: Array) -> Array:
+    """Turn a block of stored rows into rows as they are read; stored rows are that already."""
+    return rows.finish(block) if isinstance(rows, Computed) else block
 
 
 def _gather(rows: Rows, key: IndexArray) -> Array:
@@ -323,7 +324,7 @@ def _worth_a_thread(rows: Mapping[str, Rows], keys: Sequence[Key], dtype: np.dty
     n = sum(key.stop - key.start if isinstance(key, slice) else len(key) for key in keys)
     for value in rows.values():
         base: Any = value
-        while isinstance(base, _Computed):
+        while isinstance(base, Computed):
             base = base.source
         plain = type(base) is np.ndarray and base.dtype == dtype and isinstance(keys[0], slice)
         if not plain and n * int(np.prod(base.shape[1:])) * base.dtype.itemsize > PREFETCH_BYTES:
@@ -348,7 +349,7 @@ def _sequential(rows: Mapping[str, Rows]) -> Iterator[None]:
 
 def stored(rows: Rows, name: str) -> tuple[Rows, str]:
     """Return the array that computed rows come from in the end, and its name; a stored array is its own source."""
-    while isinstance(rows, _Computed):
+    while isinstance(rows, Computed):
         name, rows = rows.source_name, rows.source
     return rows, name
 
