@@ -8,32 +8,58 @@ margin filter and a class-balance weight, annealed by the head's out-of-fold qua
     w_j  = ((1-q) + q u_j / mean(u)) sum_c p_jc / sqrt(n_c + 1)       weight of item j that is to be covered
     s^2  = median squared distance of unit rows to their k-th nearest unlabeled row, k = n / (L + B)
     take B candidates greedily, maximising sum_j w_j max_s exp(-d_js^2 / s^2)
+
+Large pools: coverage is measured on R = max(20 B, 10,000) random items. Above `EXACT_PAIRS` pairs of candidates and
+reference items the kernel is cut off beyond the reference items nearest to a candidate (`kernels/cell_cover.py`),
+and candidates are thinned out at random, to 8 B at the least, if finding these would cost more than `CELL_WORK`.
+Thinning out before or after the filter gives the same law, so only a random part of the pool need be scored.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 
-from poolwise.kernels.blocks import LinearLogits, Softmax, load_rows
-from poolwise.kernels.coverage import greedy_soft_cover, reference_notes, reference_size
+from poolwise.auto.head_quality import Quality, class_weights, head_quality, own_head
+from poolwise.errors import OptionError
+from poolwise.kernels.blocks import Softmax, iter_blocks, load_rows
+from poolwise.kernels.cell_cover import cell_soft_cover, cost_per_query
+from poolwise.kernels.coverage import EXACT_REFERENCE, SoftCover, greedy_soft_cover, reference_notes, reference_size
 from poolwise.kernels.distances import UnitRows, sq_distances
-from poolwise.kernels.sampling import best_first, stream_scores
+from poolwise.kernels.sampling import row_blocks, stream_top
+from poolwise.kernels.scores import margin
 from poolwise.registry import strategy
-from poolwise.train.linear_probe import fit_linear, out_of_fold_logits
-from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
+from poolwise.types import FloatArray, IndexArray, Picks, Rows
 
 RADIUS_PROBES = 400
 """Rows on which the radius is measured."""
-RADIUS_ROWS = 20_000
-"""Rows among which their neighbours are looked for; k is scaled to them."""
+RADIUS_ROWS = (20_000, 2**18)
+"""Fewest and most rows among which their neighbours are looked for; k is scaled to them."""
 SMALLEST_S2 = 1e-6
+EXACT_PAIRS = 3e7
+"""Most pairs of candidates and reference items that are compared one by one: a few seconds."""
+CELL_WORK = 4e11
+"""Most multiplications spent on the search in cells: about 20 s on two cores."""
+PAIR_WORK = 100
+"""Work on a pair besides its product, in multiplications."""
+LEAST_REFERENCE = 10_000
+"""Reference items with cells; with fewer, coverage falls by 2 % on noisy rows."""
+LEAST_CANDIDATES = 8
+"""Candidates per pick that thinning out leaves."""
+LISTS_BYTES = 2**28
+"""Short lists of the candidates take no more memory, if that leaves 8 candidates per pick."""
+
+Method = Literal["auto", "exact", "cells"]
 
 
 @strategy(
     "auto",
     family="auto",
     paper="ours; after arXiv:2412.20644",
-    cost="one pass, and candidates against max(20 B, 5000) reference items",
+    cost="one pass, and candidates against the nearest of max(20 B, 10,000) reference items",
     use_when="Always, unless you know better: it covers first and turns to uncertainty as the model improves.",
 )
 def auto(
@@ -48,7 +74,9 @@ def auto(
     quality: float | None = None,
     filter_width: float = 8.0,
     balance: bool = True,
+    sigma: float | None = None,
     reference: int | None = None,
+    method: Method = "auto",
 ) -> Picks:
     """Cover the pool while the model is poor, and what it is unsure of as it gets better.
 
@@ -60,98 +88,189 @@ def auto(
     labels : (N,) int64, -1 where unlabeled; needed to judge the head
     logits : (N, C); default: those of a linear head fitted on the labeled rows
     batch_size : B, 1 <= B <= U
-    rng : draws the rows that measure the radius, and the reference rows
+    rng : draws the rows that measure the radius, the reference rows and, in large pools, the candidates
     quality : fixes q, in [0, 1]; default: measured out of fold
-    filter_width : candidates per pick when the head is perfect
+    filter_width : candidates per pick when the head is perfect, at least 4
     balance : weigh rows of rarely labeled classes more
-    reference : rows on which coverage is measured; default all up to 20,000, else max(20 B, 5000)
+    sigma : fixes the radius, > 0; default: measured
+    reference : rows on which coverage is measured; default all up to 20,000, else max(20 B, 10,000)
+    method : "exact" compares all candidates with all reference rows, "cells" only with the nearest; "auto" decides
+        by the work
 
     Returns
     -------
     Picks; scores are gains in weighted coverage, components the uncertainty and the gain, notes say what was
-    trusted: quality, candidates, radius, reference.
+    trusted (quality, candidates, radius, reference, form) and where the seconds went.
 
     Notes
     -----
-    Time U C + (candidates) R D for R reference rows; memory R D + U.
+    Time: one pass over at most U rows, and at most some 20 s on two cores for the search, unless 8 B candidates
+    alone take longer. Memory U + R D, or with cells U + D times the candidates.
     """
-    n = len(unlabeled)
-    y = np.empty(0, dtype=np.int64) if labels is None else labels[labeled]
-    q, notes = _quality(embeddings, labeled, y) if quality is None else (float(np.clip(quality, 0, 1)), {})
-    probs = _probs(embeddings, labeled, y, logits)
-    doubt: FloatArray = np.ones(n)
-    rarity: FloatArray = np.ones(n)
-    if probs is not None:
-        share = class_weights(y, probs.shape[1]) if balance else np.ones(probs.shape[1])
-        doubt = stream_scores(_doubt, {"probs": probs}, unlabeled)
-        rarity = stream_scores(lambda probs: probs @ share.astype(probs.dtype), {"probs": probs}, unlabeled)
-    keep = int(np.clip(n ** (1 - q) * (filter_width * batch_size) ** q, min(n, 4 * batch_size), n))
-    kept = np.sort(best_first(doubt, unlabeled, keep)) if keep < n else np.arange(n)
+    _check_options(quality, filter_width, sigma)
+    clock = _Clock()
+    y = labeled[:0] if labels is None else labels[labeled]
+    judged = head_quality(embeddings, labeled, y) if quality is None else Quality(quality, None)
+    q = judged.value
+    probs: Rows | None = None if logits is None else Softmax(logits)
+    if probs is None and (own := own_head(embeddings, labeled, y)) is not None:
+        probs, y = own
+    clock.lap("seconds_training")
+    plan = make_plan(len(unlabeled), len(labeled), batch_size, embeddings.shape[1], q, filter_width, reference, method)
+    sample = _draw(unlabeled, plan.reference, rng)  # (R,) pool indices
+    candidates = _candidates(probs, unlabeled, plan, rng)
+    share = None if probs is None or not balance else class_weights(y, probs.shape[1])
+    doubt, rarity = _scores(probs, share, sample)
     weight = ((1 - q) + q * doubt / max(float(doubt.mean()), 1e-12)) * rarity
+    clock.lap("seconds_scoring")
     rows = UnitRows(embeddings)
-    s2 = fair_radius(rows, unlabeled, len(labeled) + batch_size, rng)
-    size = reference_size(n, batch_size, int(embeddings.shape[1]), reference)
-    sample = np.arange(n) if size == n else np.sort(rng.permutation(n)[:size])
-    cover = greedy_soft_cover(
-        rows, unlabeled[kept], unlabeled[sample], weight[sample], float(np.sqrt(s2)), labeled, batch_size
-    )
-    chosen = kept[cover.positions]
+    width = np.sqrt(fair_radius(rows, unlabeled, len(labeled) + batch_size, rng)) if sigma is None else sigma
+    cover = _cover(rows, candidates, sample, weight, float(width), labeled, batch_size, plan, rng)
+    chosen = candidates[cover.positions]
+    doubt, rarity = _scores(probs, share, chosen)
+    clock.lap("seconds_search")
     return Picks(
-        indices=unlabeled[chosen],
+        indices=chosen,
         scores=cover.gains,
-        components={"coverage_gain": cover.gains, "uncertainty": doubt[chosen], "class_rarity": rarity[chosen]},
+        components={"coverage_gain": cover.gains, "uncertainty": doubt, "class_rarity": rarity},
         notes={
             "quality": q,
-            **notes,
-            "candidates": keep,
-            "radius": float(np.sqrt(s2)),
+            **({} if judged.accuracy is None else {"accuracy_out_of_fold": judged.accuracy}),
+            "filter": plan.keep,
+            "candidates": len(candidates),
+            "radius": float(width),
             "coverage": cover.coverage,
-            **reference_notes(size, n, batch_size),
+            "form": plan.form,
+            **reference_notes(plan.reference, len(unlabeled), batch_size),
+            **clock.laps,
         },
     )
 
 
-def _quality(embeddings: Rows, labeled: IndexArray, y: IndexArray) -> tuple[float, dict[str, float]]:
-    """Out-of-fold accuracy above chance; 0 with fewer than two classes, for lack of anything to judge."""
-    if len(np.unique(y)) < 2:
-        return 0.0, {}
-    n_classes = int(y.max()) + 1
-    out = out_of_fold_logits(load_rows(embeddings, labeled), y, n_classes)
-    accuracy = float((out.argmax(axis=1) == y).mean())
-    chance = float(((np.bincount(y) / len(y)) ** 2).sum())
-    return float(np.clip((accuracy - chance) / (1 - chance), 0, 1)), {"accuracy_out_of_fold": accuracy}
+def _check_options(quality: float | None, filter_width: float, sigma: float | None) -> None:
+    if quality is not None and not 0 <= quality <= 1:
+        raise OptionError(f"auto: quality must be between 0 and 1; got {quality}. Leave it out to measure it.")
+    if not filter_width >= 4:
+        raise OptionError(f"auto: filter_width must be at least 4 (candidates per pick); got {filter_width}.")
+    if sigma is not None and not sigma > 0:
+        raise OptionError(f"auto: sigma must be above 0; got {sigma}. Leave it out to measure it.")
 
 
-def _probs(embeddings: Rows, labeled: IndexArray, y: IndexArray, logits: Rows | None) -> Rows | None:
-    if logits is not None:
-        return Softmax(logits)
-    if len(np.unique(y)) < 2:
-        return None
-    head = fit_linear(load_rows(embeddings, labeled), y, int(y.max()) + 1)
-    return Softmax(LinearLogits(embeddings, head.head_weight, head.head_bias))
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = round(now - self._last, 3), now
 
 
-def class_weights(y: IndexArray, n_classes: int) -> FloatArray:
-    """1 / sqrt(n_c + 1) for each class, n_c being its labels so far."""
-    counts = np.bincount(y[y < n_classes], minlength=n_classes)
-    out: FloatArray = 1 / np.sqrt(counts + 1.0)
-    return out
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is looked at.
+
+    keep : unlabeled items that pass the margin filter
+    candidates : of them, those that may be chosen
+    reference : items on which coverage is measured
+    form : "exact" or "cells"
+    """
+
+    keep: int
+    candidates: int
+    reference: int
+    form: str
 
 
-def _doubt(probs: Array) -> FloatArray:
-    if probs.shape[1] < 2:
-        return np.zeros(len(probs))
-    top_two = np.partition(probs, -2, axis=1)[:, -2:]
-    out: FloatArray = np.clip(1 - top_two[:, 1] + top_two[:, 0], 0, 1)
-    return out
+def make_plan(
+    n: int,
+    n_labeled: int,
+    batch_size: int,
+    width: int,
+    q: float,
+    filter_width: float,
+    reference: int | None,
+    method: Method,
+) -> Plan:
+    """Decide from the sizes alone how many candidates and reference items are compared, and in which form."""
+    keep = int(np.clip(n ** (1 - q) * (filter_width * batch_size) ** q, min(n, 4 * batch_size), n))
+    size = reference_size(n, batch_size, width, reference)
+    if method == "exact" or (method == "auto" and keep * size <= EXACT_PAIRS):
+        return Plan(keep, keep, size, "exact")
+    if reference is None and n > EXACT_REFERENCE:
+        size = min(n, max(20 * batch_size, LEAST_REFERENCE))  # rows of the reference need not be in memory together
+    pairs, list_bytes = cost_per_query(size, n_labeled + batch_size)
+    afford = int(min(CELL_WORK / (pairs * (width + PAIR_WORK)) - n_labeled, LISTS_BYTES / list_bytes))
+    return Plan(keep, min(keep, max(LEAST_CANDIDATES * batch_size, afford)), size, "cells")
+
+
+def _draw(indices: IndexArray, count: int, rng: np.random.Generator) -> IndexArray:
+    return indices if count == len(indices) else np.sort(rng.permutation(indices)[:count])
+
+
+def _candidates(probs: Rows | None, unlabeled: IndexArray, plan: Plan, rng: np.random.Generator) -> IndexArray:
+    """Random `plan.candidates` of the `plan.keep` most uncertain items, sorted."""
+    if probs is None or plan.keep == len(unlabeled):
+        return _draw(unlabeled, plan.candidates, rng)
+    drawn = _draw(unlabeled, -(-len(unlabeled) * plan.candidates // plan.keep), rng)
+    kept, _ = stream_top(_doubt, {"probs": probs}, drawn, plan.candidates)
+    return np.sort(kept)
+
+
+def _doubt(probs: FloatArray) -> FloatArray:
+    return margin(probs) if probs.shape[1] > 1 else np.zeros(len(probs), dtype=probs.dtype)
+
+
+def _scores(probs: Rows | None, share: FloatArray | None, indices: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """Uncertainty and class rarity of some items, (n,) float64 each; ones where there is nothing to go by."""
+    doubt, rarity = np.ones(len(indices)), np.ones(len(indices))
+    if probs is not None:
+        for start, pool, blocks, local in row_blocks({"probs": probs}, indices, np.float64):
+            part = slice(start, start + len(pool))
+            doubt[part] = _doubt(blocks["probs"])[local]
+            if share is not None:
+                rarity[part] = (blocks["probs"] @ share)[local]
+    return doubt, rarity
+
+
+def _cover(
+    rows: Rows,
+    candidates: IndexArray,
+    sample: IndexArray,
+    weight: FloatArray,
+    sigma: float,
+    labeled: IndexArray,
+    batch_size: int,
+    plan: Plan,
+    rng: np.random.Generator,
+) -> SoftCover:
+    if plan.form == "exact":
+        return greedy_soft_cover(rows, candidates, sample, weight, sigma, labeled, batch_size)
+    return cell_soft_cover(rows, candidates, sample, weight, sigma, labeled, batch_size, rng)
 
 
 def fair_radius(rows: Rows, unlabeled: IndexArray, n_centres: int, rng: np.random.Generator) -> float:
-    """Squared radius at which n_centres balls hold all rows between them: the median over sampled rows."""
-    n = len(unlabeled)
-    among = unlabeled if n <= RADIUS_ROWS else np.sort(rng.choice(unlabeled, RADIUS_ROWS, replace=False))
-    probes = among if len(among) <= RADIUS_PROBES else np.sort(rng.choice(among, RADIUS_PROBES, replace=False))
-    k = int(np.clip(round(len(among) / n_centres), 2, len(among) - 1)) if len(among) > 2 else 1
-    d2 = sq_distances(load_rows(rows, probes), load_rows(rows, among))  # (probes, among); itself comes first
-    k = min(k, d2.shape[1] - 1)
-    return max(float(np.median(np.partition(d2, k, axis=1)[:, k])), SMALLEST_S2)
+    """Squared radius at which n_centres balls hold all rows between them: the median over sampled rows.
+
+    Parameters
+    ----------
+    rows : (N, D)
+    unlabeled : (U,) int64 sorted pool indices
+    n_centres : >= 1
+    rng : draws the sampled rows
+
+    Returns
+    -------
+    Squared distance, at least 1e-6.
+    """
+    among = _draw(unlabeled, int(min(len(unlabeled), np.clip(20 * n_centres, *RADIUS_ROWS))), rng)
+    probes = _draw(among, min(len(among), RADIUS_PROBES), rng)
+    k = min(max(2, round(len(among) / n_centres)), len(among) - 1)
+    x = load_rows(rows, probes)
+    nearest = np.full((len(probes), k + 1), np.inf, dtype=np.float32)  # the row itself comes first
+    for _, block in iter_blocks(rows, among):
+        both = np.hstack([nearest, sq_distances(x, block)])
+        nearest = np.partition(both, k, axis=1)[:, : k + 1]
+    return max(float(np.median(nearest.max(axis=1))), SMALLEST_S2)

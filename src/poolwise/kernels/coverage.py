@@ -21,8 +21,11 @@ WINDOW, MAX_WINDOW = 32, 256
 WIDE = 0.05
 """A kernel whose squared width is at least this share of the longest row forgives the rounding of a matrix product."""
 
-KERNEL_BYTES = 2**26
+KERNEL_BYTES = 2**23
 """Size of one block of kernel values."""
+
+KEPT_BYTES = 2**27
+"""All kernel values are kept up to this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def greedy_soft_cover(
     -----
     Gains only fall, so old ones bound new ones: only the candidates with the best old gains are looked at again,
     32 to 256 at a time in one matrix product. Time n R D once, then 32 to 256 R D per window, which mostly
-    yields one to several picks. Memory R D + n.
+    yields one to several picks. Memory R D + n, and n R up to KEPT_BYTES.
     """
     kernel = _Kernel(load_rows(rows, reference), sigma)
     weights = weights.astype(np.float32)
@@ -146,14 +149,19 @@ def greedy_soft_cover(
     for start in range(0, len(before), step):
         np.maximum(held, kernel.of(load_rows(rows, before[start : start + step])).max(axis=0), out=held)
     gains = np.empty(len(candidates), dtype=np.float64)
+    small = 4 * len(candidates) * len(reference) <= KEPT_BYTES
+    kept = np.empty((len(candidates), len(reference)), dtype=np.float32) if small else None
     for start, block in iter_blocks(rows, candidates, block_rows=step):
-        gains[start : start + len(block)] = _gains(kernel.of(block), held, weights)
+        similarity = kernel.of(block)
+        gains[start : start + len(block)] = _gains(similarity, held, weights)
+        if kept is not None:
+            kept[start : start + len(block)] = similarity
     positions, won = np.empty(count, dtype=np.int64), np.empty(count)
     done, size = 0, WINDOW
     with task("covering", count) as work:
         while done < count:
             window, rival = _window(gains, size)
-            similarity = kernel.of(load_rows(rows, candidates[window]))  # (W, R)
+            similarity = kernel.of(load_rows(rows, candidates[window])) if kept is None else kept[window]  # (W, R)
             before_window = done
             while done < count:
                 fresh = np.where(np.isfinite(gains[window]), _gains(similarity, held, weights), -np.inf)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from poolwise.kernels.blocks import iter_blocks, read_rows
+from poolwise.kernels.blocks import as_key, iter_blocks, read_rows
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
 CANCELLED = 1e-3
 """Below this share of |x|^2 + |c|^2 a float32 result is recomputed (scalable-selection numerics)."""
+
+SCALED_AT_ONCE = 2**21
+"""Numbers that `UnitRows` scales in float64 together."""
 
 
 class UnitRows:
@@ -30,7 +33,18 @@ class UnitRows:
         return self.read(key, self.dtype)
 
     def read(self, key: slice | IndexArray, dtype: np.typing.DTypeLike) -> Array:
-        """Scale some rows in float64 and return them as `dtype`."""
+        """Scale some rows in float64 and return them as `dtype`; float64 copies exist of a few rows at a time only."""
+        count = len(range(*key.indices(len(self)))) if isinstance(key, slice) else len(key)
+        step = max(256, SCALED_AT_ONCE // max(1, self.shape[1]))
+        if count <= step:
+            return self._scaled(key, dtype)
+        rows = np.arange(*key.indices(len(self))) if isinstance(key, slice) else key
+        out = np.empty((count, *self.shape[1:]), dtype=dtype)
+        for start in range(0, count, step):
+            out[start : start + step] = self._scaled(as_key(rows[start : start + step]), dtype)
+        return out
+
+    def _scaled(self, key: slice | IndexArray, dtype: np.typing.DTypeLike) -> Array:
         x = read_rows(self.rows, key, np.float64)
         largest = np.abs(x).max(axis=1, keepdims=True, initial=0.0)
         x = x / np.where(largest > 0, largest, 1.0)  # squares of extreme values neither overflow nor vanish

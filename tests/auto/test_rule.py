@@ -1,0 +1,135 @@
+"""Facts particular to auto; the contract every strategy obeys is in tests/strategies/test_contract.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import poolwise as pw
+from poolwise.auto import rule
+from poolwise.errors import OptionError
+
+
+def pool(seed: int = 0, n: int = 600, classes: int = 5, width: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
+    x = 2 * rng.normal(size=(classes, width))[y] + rng.normal(size=(n, width))
+    return x.astype(np.float32), y
+
+
+def head(x: np.ndarray, classes: int = 5) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(9)
+    weight = rng.normal(size=(classes, x.shape[1])).astype(np.float32)
+    return {"head_weight": weight, "head_bias": np.zeros(classes, dtype=np.float32)}
+
+
+def ask(x: np.ndarray, **given: Any) -> pw.Selection:
+    return pw.select("auto", embeddings=x, batch_size=given.pop("batch_size", 20), **given)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quality_0_equals_maxherding_while_classes_are_labeled_evenly(seed: int) -> None:
+    x, y = pool(seed)
+    labeled = np.concatenate([np.flatnonzero(y == c)[:4] for c in range(5)])
+    got = ask(x, labeled=labeled, labels=y[labeled], quality=0.0, sigma=0.7, **head(x))
+    expected = pw.select("maxherding", embeddings=x, labeled=labeled, batch_size=20, sigma=0.7)
+    assert got.indices.tolist() == expected.indices.tolist()
+
+
+def test_quality_1_picks_among_the_most_uncertain_rows() -> None:
+    x, y = pool()
+    labeled = np.arange(30)
+    given = head(x)
+    z = x @ given["head_weight"].T
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p = np.sort(p / p.sum(axis=1, keepdims=True), axis=1)
+    doubt = 1 - p[:, -1] + p[:, -2]
+    doubt[labeled] = -1
+    for width in (4.0, 8.0):
+        got = ask(x, labeled=labeled, labels=y[:30], quality=1.0, filter_width=width, batch_size=10, **given)
+        assert got.notes["candidates"] == 10 * width
+        assert set(got.indices.tolist()) <= set(np.argsort(-doubt)[: int(10 * width)].tolist())
+
+
+@pytest.mark.parametrize("quality", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("labels", [None, [3], [3, 3, 3], [0, 7, 10**9]], ids=["none", "one", "one class", "gaps"])
+def test_any_labeled_set_gives_a_full_batch_of_any_size(labels: list[int] | None, quality: float) -> None:
+    x, _ = pool(n=80)
+    given: dict[str, Any] = {} if labels is None else {"labeled": np.arange(len(labels)), "labels": np.array(labels)}
+    for batch_size in (1, 20, 80 - len(labels or [])):
+        for rows in (x, np.zeros_like(x)):
+            got = ask(rows, batch_size=batch_size, quality=quality, **given)
+            assert len(set(got.indices.tolist())) == batch_size
+
+
+def test_fewer_labels_than_classes_with_a_given_head() -> None:
+    x, y = pool(n=80)
+    got = ask(x, labeled=[0, 1], labels=y[:2], **head(x))
+    assert len(set(got.indices.tolist())) == 20
+    assert 0 <= got.notes["quality"] <= 1
+
+
+def test_quality_follows_the_head() -> None:
+    x, y = pool(n=600)
+    labeled = np.arange(100)
+    good = ask(x, labeled=labeled, labels=y[:100]).notes["quality"]
+    noise = ask(x, labeled=labeled, labels=np.random.default_rng(0).integers(0, 5, 100)).notes["quality"]
+    assert good > 0.6 > 0.3 > noise
+
+
+def test_no_head_is_fitted_when_logits_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = pool()
+    monkeypatch.setattr(rule, "own_head", lambda *_: pytest.fail("a head was fitted"))
+    ask(x, labeled=np.arange(30), labels=y[:30], **head(x))
+
+
+def test_rows_of_a_rarely_labeled_class_are_preferred() -> None:
+    x, y = pool(classes=2, n=400, width=3)
+    labeled = np.concatenate([np.flatnonzero(y == 0)[:40], np.flatnonzero(y == 1)[:2]])
+    shares = [
+        float(
+            (y[ask(x, labeled=labeled, labels=y[labeled], quality=0.3, balance=on, batch_size=150).indices] == 1).mean()
+        )
+        for on in (True, False)
+    ]
+    assert shares[0] > shares[1]
+
+
+def test_small_problems_take_the_exact_form_and_large_ones_cells() -> None:
+    plan = rule.make_plan
+    assert plan(5000, 0, 100, 64, 0.0, 8, None, "auto").form == "exact"
+    large = plan(1_000_000, 0, 10_000, 512, 0.0, 8, None, "auto")
+    assert large.form == "cells" and large.reference == 200_000 and large.candidates >= 80_000
+    assert plan(1_000_000, 0, 10_000, 512, 1.0, 8, None, "auto").candidates == 80_000
+
+
+@pytest.mark.parametrize("quality", [0.0, 0.6])
+def test_the_form_with_cells_covers_as_well_as_the_exact_one(quality: float) -> None:
+    x, y = pool(n=2000, classes=20, width=16)
+    labeled = np.arange(40)
+    found = {}
+    for method in ("exact", "cells"):
+        got = ask(x, labeled=labeled, labels=y[:40], quality=quality, method=method, batch_size=60)
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        gaps = 2 - 2 * (unit @ unit[np.concatenate([labeled, got.indices])].T).max(axis=1)
+        found[method] = float(np.exp(-gaps / got.notes["radius"] ** 2).mean())
+    assert found["cells"] >= 0.97 * found["exact"]
+
+
+def test_thinned_candidates_stay_among_the_most_uncertain() -> None:
+    x, _ = pool(n=1000)
+    p = rule.Softmax(x @ head(x)["head_weight"].T)
+    kept = rule._candidates(p, np.arange(1000), rule.Plan(200, 50, 1000, "cells"), np.random.default_rng(0))
+    doubt = rule._doubt(p[np.arange(1000)])
+    rank = np.argsort(np.argsort(-doubt))
+    assert len(set(kept.tolist())) == 50
+    assert rank[kept].max() < 330  # the 200 best, give or take the luck of 250 drawn rows
+
+
+def test_wrong_options_are_refused_in_words() -> None:
+    x, _ = pool(n=50)
+    for wrong in ({"quality": 1.5}, {"filter_width": 1.0}, {"sigma": 0.0}, {"quality": float("nan")}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            ask(x, batch_size=3, **wrong)
