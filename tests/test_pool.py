@@ -171,3 +171,19 @@ def test_an_export_needs_a_format_it_knows(pool, tmp_path):
     text = pool.export(tmp_path / "labels.csv").read_text()
     assert text.splitlines()[0].startswith("item_id,label")
     assert len(text.splitlines()) == 3
+
+
+def test_the_answer_not_of_interest_teaches_the_gate(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = np.arange(240) % 3
+    x = rng.normal(size=(240, 4)).astype(np.float32) + 6 * np.eye(4, dtype=np.float32)[truth]
+    pool = pw.Pool.create(tmp_path / "open.pool", embeddings=x, classes=["a", "b"])
+    names = np.array(["a", "b", pw.NOT_OF_INTEREST])[truth]
+    first = pool.query("random", batch_size=60)
+    pool.label(first.indices, names[first.indices])
+    state = pool.state()
+    assert state.rejected.tolist() == sorted(first.indices[truth[first.indices] == 2].tolist())
+    plain = pool.query("random", batch_size=40, ood="answers", seed=1)
+    assert (truth[plain.indices] == 2).sum() <= 2
+    assert plain.notes["ood"] == "answers" and plain.notes["flagged"] >= 50
+    assert not np.isin(plain.indices, state.rejected).any()

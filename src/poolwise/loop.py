@@ -13,9 +13,9 @@ from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, InputError
 from poolwise.kernels.blocks import load_rows, read_rows
 from poolwise.progress import task
-from poolwise.query import build_context, run_strategy
+from poolwise.query import choose
 from poolwise.reduce import NEEDS
-from poolwise.registry import STRATEGIES, StrategySpec, check_options
+from poolwise.registry import DETECTORS, STRATEGIES, StrategySpec, check_options
 from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
 from poolwise.stats.anytime import share_interval
 from poolwise.stats.balance import class_entropy, mean_class_accuracy
@@ -135,6 +135,7 @@ def query(
     audit: float | bool | None = None,
     audit_min: int | None = None,
     audit_train: int | None = None,
+    ood: str | None = None,
 ) -> Selection:
     """Choose the next batch with the current labels, and record it as asked.
 
@@ -147,6 +148,7 @@ def query(
     audit, audit_min, audit_train : share of the batch that is drawn at random to judge the model, smallest
         such slice, rounds after which its items are trained on; None keeps what the pool
         remembers, which begins as no audit. See `reserve.set_plan`
+    ood : a detector; items that it flags as foreign are not offered to the strategy
 
     Raises
     ------
@@ -158,10 +160,10 @@ def query(
     checked = check_options(spec, dict(options or {}))
     set_plan(store, queryable(store, store.state()), share=audit, minimum=audit_min, train_after=audit_train)
 
-    def choose(state: PoolState, batch_seed: int) -> Selection:
-        return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner)
+    def chosen(state: PoolState, batch_seed: int) -> Selection:
+        return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner, ood)
 
-    return store.ask(choose, seed=seed).selection
+    return store.ask(chosen, seed=seed).selection
 
 
 def choose_batch(
@@ -172,6 +174,7 @@ def choose_batch(
     seed: int,
     options: Mapping[str, Any],
     learner: Learner | None = None,
+    ood: str | None = None,
 ) -> Selection:
     """Choose a batch for one state of the pool, with its audit slice drawn first, without recording it."""
     free = queryable(store, state)
@@ -180,7 +183,7 @@ def choose_batch(
         hint = f"{asked} asked items still wait for their labels; import them" if asked else "Ask for fewer items"
         raise BudgetError(f"batch_size must be between 1 and {len(free)} (unlabeled items); got {batch_size}. {hint}.")
     drawn = draw(store, free, batch_size)
-    picks = _pick(store, spec, training_state(store, state), drawn, batch_size, seed, options, learner)
+    picks = _pick(store, spec, training_state(store, state), drawn, batch_size, seed, options, learner, ood)
     return mix(picks, drawn, rng_for(seed, "audit places"))
 
 
@@ -193,25 +196,25 @@ def _pick(
     seed: int,
     options: Mapping[str, Any],
     learner: Learner | None,
+    ood: str | None,
 ) -> Selection:
     """Let the strategy choose what the audit leaves of a batch, from what the audit leaves of the pool."""
     arrays: dict[str, Any] = {}
-    wanted = {*spec.needs, *spec.uses, *NEEDS[options.get("within", "all")]}
+    detector = None if ood is None else DETECTORS[ood]
+    needs = {*spec.needs, *(() if detector is None else detector.needs)}
+    wanted = {*needs, *spec.uses, *NEEDS[options.get("within", "all")], *(() if detector is None else detector.uses)}
     if wanted & {"embeddings", *MODEL_ARRAYS}:
         arrays["embeddings"] = embeddings_of(store)
-    if set(spec.needs) & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
+    if needs & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
         arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
-    context = build_context(
-        spec,
-        arrays,
-        labeled=state.labeled,
-        unlabeled=drawn.unlabeled,
-        labels=state.labels,
-        trusted=True,
-        options=options,
-    )
+    known = {
+        "labeled": state.labeled,
+        "unlabeled": drawn.unlabeled,
+        "labels": state.labels,
+        "foreign": state.rejected,
+    }
     count = batch_size - len(drawn.audit)
-    return run_strategy(spec, context, batch_size=count, seed=seed, options=options)
+    return choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
 
 
 def _model_arrays(model: Model, embeddings: Rows, n_classes: int) -> dict[str, Any]:

@@ -217,6 +217,7 @@ class Pool:
         audit: float | bool | None = None,
         audit_min: int | None = None,
         audit_train: int | None = None,
+        ood: str | None = None,
         **options: Any,
     ) -> Selection:
         """Choose the next batch, record it as asked, and return it.
@@ -230,6 +231,7 @@ class Pool:
             the model by (True: 0.05; 0: none). Default: as last time in this pool, which begins as none
         audit_min : smallest such slice, default 50, but of it at most a fifth of the batch
         audit_train : rounds after which audited items are trained on, and judge no more; default never
+        ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
         options : of the strategy
         """
         return loop.query(
@@ -242,6 +244,7 @@ class Pool:
             audit=audit,
             audit_min=audit_min,
             audit_train=audit_train,
+            ood=ood,
         )
 
     def waiting(self) -> list[dict[str, Any]]:

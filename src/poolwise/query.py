@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+import poolwise.ood
 import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.calling import call
 from poolwise.calling import row_scorer as row_scorer
@@ -15,9 +17,10 @@ from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionEr
 from poolwise.kernels import backend
 from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
 from poolwise.kernels.samples import MeanProbs
+from poolwise.ood.gate import Gate, make_gate
 from poolwise.reduce import NEEDS
-from poolwise.registry import STRATEGIES, StrategySpec, check_options
-from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, IndexArray, QueryContext, Rows, Selection
+from poolwise.registry import DETECTORS, STRATEGIES, DetectorSpec, StrategySpec, check_options
+from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, FloatArray, IndexArray, QueryContext, Rows, Selection
 
 
 def select(
@@ -35,6 +38,8 @@ def select(
     head_bias: Any = None,
     prob_samples: Any = None,
     ood_scores: Any = None,
+    foreign: Any = None,
+    ood: str | None = None,
     costs: Any = None,
     groups: Any = None,
     predicted_loss: Any = None,
@@ -103,18 +108,98 @@ def select(
     arrays = {key: as_rows(value, key) for key, value in given.items() if value is not None}
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
-    context = build_context(spec, arrays, labeled=labeled, unlabeled=unlabeled, labels=labels, options=checked)
+    state: dict[str, Any] = {"labeled": labeled, "unlabeled": unlabeled, "labels": labels, "foreign": foreign}
     with backend.on(device):
-        return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=checked)
+        return choose(spec, arrays, state, batch_size=batch_size, seed=seed, options=checked, ood=ood)
+
+
+def choose(
+    spec: StrategySpec,
+    arrays: Mapping[str, Rows],
+    state: Mapping[str, Any],
+    *,
+    batch_size: int,
+    seed: int,
+    options: Mapping[str, Any],
+    ood: str | None = None,
+    trusted: bool = False,
+) -> Selection:
+    """Let a strategy choose, behind the gate of a detector if one is named.
+
+    Parameters
+    ----------
+    state : labeled, unlabeled, labels, foreign, as for `select`
+    """
+    if ood is None:
+        context = build_context(spec, arrays, **state, trusted=trusted, options=options)
+        return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+    detector = DETECTORS[ood]
+    gate = detect(detector, build_context(detector, arrays, **state, trusted=trusted), batch_size=batch_size)
+    arrays, unlabeled = through(gate, spec, arrays)
+    context = build_context(spec, arrays, **{**state, "unlabeled": unlabeled}, trusted=trusted, options=options)
+    return with_gate(run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options), gate)
+
+
+def detect(spec: DetectorSpec, context: QueryContext, *, batch_size: int) -> Gate:
+    """Score the unlabeled items with a detector, and decide which of them a strategy may choose from."""
+    rejected = context.arrays.get("foreign")
+
+    def score(items: IndexArray, labeled: IndexArray, foreign: IndexArray) -> FloatArray:
+        arrays = dict(context.arrays)
+        if rejected is not None:
+            arrays["foreign"] = np.zeros(len(rejected), dtype=bool)
+            arrays["foreign"][foreign] = True
+        state = {"items": items} | ({"labeled": labeled} if "labeled" in spec.takes_state else {})
+        scores = np.asarray(spec.function(**arrays, **state), dtype=np.float64)
+        if scores.shape != items.shape or not np.isfinite(scores).all():
+            raise InputError(
+                f"detector {spec.name!r} returned {scores.shape} scores for {len(items)} items, or some that are not "
+                "finite. Please report this to its author."
+            )
+        return scores
+
+    return make_gate(
+        spec.name,
+        score,
+        context.unlabeled,
+        context.labeled,
+        np.empty(0, dtype=np.int64) if rejected is None else np.flatnonzero(rejected),
+        context.arrays.get("labels"),
+        batch_size=batch_size,
+    )
+
+
+def through(gate: Gate, spec: StrategySpec, arrays: Mapping[str, Rows]) -> tuple[dict[str, Rows], IndexArray]:
+    """Arrays and unlabeled items as a strategy gets them behind a gate.
+
+    A strategy that takes `ood_scores` gets the scores and all items; any other only the items that were let through.
+    """
+    if "ood_scores" not in (*spec.needs, *spec.uses):
+        return dict(arrays), gate.kept
+    n_items = next(len(value) for name, value in arrays.items() if ARRAYS[name].per_row)
+    scores = np.full(n_items, gate.scores.min(initial=0.0))
+    scores[gate.items] = gate.scores
+    return {**arrays, "ood_scores": scores}, gate.items
+
+
+def with_gate(selection: Selection, gate: Gate) -> Selection:
+    """Say in a selection how foreign its picks are, and what the gate did."""
+    scores = gate.scores[np.searchsorted(gate.items, selection.indices)]
+    return replace(
+        selection,
+        components={**selection.components, "ood_score": scores},
+        notes={**selection.notes, **gate.notes},
+    )
 
 
 def build_context(
-    spec: StrategySpec,
+    spec: StrategySpec | DetectorSpec,
     arrays: Mapping[str, Rows],
     *,
     labeled: Any = None,
     unlabeled: Any = None,
     labels: Any = None,
+    foreign: Any = None,
     trusted: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> QueryContext:
@@ -135,13 +220,21 @@ def build_context(
     labeled_idx = _default_labeled(known, n_items) if labeled is None else as_indices(labeled, n_items, "labeled")
     mask = np.ones(n_items, dtype=bool)
     mask[labeled_idx] = False
+    foreign_idx = np.empty(0, dtype=np.int64) if foreign is None else as_indices(foreign, n_items, "foreign")
+    mixed = foreign_idx[~mask[foreign_idx]]
+    if len(mixed):
+        raise InputError(f"item {mixed[0]} is in both labeled and foreign; remove it from one.")
+    mask[foreign_idx] = False
     unlabeled_idx = np.flatnonzero(mask) if unlabeled is None else as_indices(unlabeled, n_items, "unlabeled")
     both = unlabeled_idx[~mask[unlabeled_idx]]
     if len(both):
+        where = "foreign" if both[0] in foreign_idx else "labeled"
         raise InputError(
-            f"item {both[0]} is in both labeled and unlabeled ({len(both)} such items); remove it from one."
+            f"item {both[0]} is in both {where} and unlabeled ({len(both)} such items); remove it from one."
         )
     pool: dict[str, Any] = dict(arrays)
+    if foreign is not None:
+        pool["foreign"] = np.isin(np.arange(n_items), foreign_idx)
     if known is not None:
         pool["labels"] = _hide(known, labeled_idx if labeled is None else labeled, labeled_idx, n_items)
     elif not len(labeled_idx):
@@ -152,7 +245,7 @@ def build_context(
         value = _derive("logits" if fused else key, pool)
         if value is None and key in spec.needs:
             raise ArrayMissingError(
-                f"strategy {spec.name!r} needs {key} {ARRAYS[key].shape} ({ARRAYS[key].what}), which is missing; "
+                f"{_kind(spec)} {spec.name!r} needs {key} {ARRAYS[key].shape} ({ARRAYS[key].what}), which is missing; "
                 f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
             )
         wanted["logits" if fused else key] = value
@@ -222,6 +315,10 @@ def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray
         wrong = "the batch holds items that may not be chosen"
     if wrong:
         raise InputError(f"strategy {spec.name!r} returned a wrong batch: {wrong}. Please report this to its author.")
+
+
+def _kind(spec: StrategySpec | DetectorSpec) -> str:
+    return "detector" if spec.kind == "detector" else "strategy"
 
 
 def _pool_size(arrays: Mapping[str, Rows], labels: Any, labeled: Any, unlabeled: Any) -> int:
@@ -337,7 +434,9 @@ def _linear(pool: dict[str, Any]) -> LinearLogits:
 _DIMENSIONS = {"embeddings": 2, "logits": 2, "probs": 2, "head_weight": 2, "prob_samples": 3}
 
 
-def _check(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray, trusted: bool) -> None:
+def _check(
+    spec: StrategySpec | DetectorSpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray, trusted: bool
+) -> None:
     for name, value in wanted.items():
         if value is None or name in ("labels", "oracle_labels"):
             continue
@@ -352,7 +451,9 @@ def _check(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabele
         _check_values(spec, wanted, n_items, unlabeled)
 
 
-def _check_values(spec: StrategySpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray) -> None:
+def _check_values(
+    spec: StrategySpec | DetectorSpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray
+) -> None:
     """Look for NaN and inf, once in each stored array; rows that will be streamed are looked at on that way."""
     rest: IndexArray | None = None
     done: set[int] = set()

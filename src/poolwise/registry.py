@@ -140,8 +140,34 @@ LIFTED = (
 """Options of every strategy: reduce the pool first to `keep` items, and take at most so many items of one group."""
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """A registered out-of-distribution detector, and what its signature says.
+
+    needs, uses : arrays without which it cannot run, and arrays it takes when they are there
+    takes_state : which of `labeled` and `items` it names; without `labeled` nothing is fitted on labels
+    """
+
+    name: str
+    function: Callable[..., Any]
+    paper: str
+    use_when: str
+    needs: tuple[str, ...]
+    uses: tuple[str, ...]
+    options: dict[str, Option] = field(default_factory=dict)
+    takes_state: tuple[str, ...] = ()
+    kind: Literal["detector"] = "detector"
+    from_logits: None = None
+    streams: bool = False
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+
 STRATEGIES: Registry[StrategySpec] = Registry("strategy")
-DETECTORS: Registry[Any] = Registry("detector")
+DETECTORS: Registry[DetectorSpec] = Registry("detector")
 DATASETS: Registry[Any] = Registry("dataset")
 BACKBONES: Registry[Any] = Registry("backbone")
 PRETRAINERS: Registry[Any] = Registry("pretraining method")
@@ -210,6 +236,23 @@ def acquisition(
     return register
 
 
+def detector(name: str, *, paper: str, use_when: str) -> Callable[[F], F]:
+    """Register a function that says how foreign items are; higher = more foreign.
+
+    It takes arrays by name as strategies do, `items` (n,) pool indices to score, `labeled` (L,) pool indices if it
+    is fitted on labels, and options after `*`; it returns (n,) float64. The score of an item may depend on the row
+    of that item, on the labeled and rejected items, and on nothing else.
+    """
+
+    def register(function: F) -> F:
+        needs, uses, state, options, _ = _signature(name, function, ("labeled", "items"))
+        spec = DetectorSpec(name, function, paper, use_when, tuple(needs), tuple(uses), options, tuple(state))
+        DETECTORS.add(name, spec)
+        return function
+
+    return register
+
+
 def _register_in(registry: Registry[Any]) -> Callable[[str], Callable[[F], F]]:
     def named(name: str) -> Callable[[F], F]:
         def register(function: F) -> F:
@@ -221,7 +264,6 @@ def _register_in(registry: Registry[Any]) -> Callable[[str], Callable[[F], F]]:
     return named
 
 
-detector = _register_in(DETECTORS)
 dataset = _register_in(DATASETS)
 backbone = _register_in(BACKBONES)
 pretrainer = _register_in(PRETRAINERS)
@@ -239,27 +281,7 @@ def _spec(
     use_when: str,
     oracle: bool,
 ) -> StrategySpec:
-    hints = typing.get_type_hints(function)
-    needs, uses, state, options, takes_rng = [], [], [], {}, False
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            if parameter.name == "rng":
-                takes_rng = True
-            elif parameter.name != "batch_size":
-                if parameter.default is inspect.Parameter.empty:
-                    raise OptionError(f"{name}: option {parameter.name!r} needs a default.")
-                options[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
-        elif parameter.name in STATE:
-            state.append(parameter.name)
-        elif parameter.name not in ARRAYS:
-            raise OptionError(
-                f"{name}: {parameter.name!r} is not an array a strategy can name. "
-                f"Known: {', '.join((*STATE, *ARRAYS))}; options go after `*`."
-            )
-        elif parameter.default is inspect.Parameter.empty:
-            needs.append(parameter.name)
-        else:
-            uses.append(parameter.name)
+    needs, uses, state, options, takes_rng = _signature(name, function, STATE)
     return StrategySpec(
         name=name,
         function=function,
@@ -276,6 +298,34 @@ def _spec(
         use_when=use_when,
         lifted={option.name: option for option in LIFTED if option.name not in options},
     )
+
+
+def _signature(
+    name: str, function: Callable[..., Any], known: tuple[str, ...]
+) -> tuple[list[str], list[str], list[str], dict[str, Option], bool]:
+    """Read a signature: arrays needed, arrays used, which of `known` it names, options, and whether it takes rng."""
+    hints = typing.get_type_hints(function)
+    needs, uses, state, options, takes_rng = [], [], [], {}, False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if parameter.name == "rng":
+                takes_rng = True
+            elif parameter.name != "batch_size":
+                if parameter.default is inspect.Parameter.empty:
+                    raise OptionError(f"{name}: option {parameter.name!r} needs a default.")
+                options[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
+        elif parameter.name in known:
+            state.append(parameter.name)
+        elif parameter.name not in ARRAYS:
+            raise OptionError(
+                f"{name}: {parameter.name!r} is not an array a strategy can name. "
+                f"Known: {', '.join((*known, *ARRAYS))}; options go after `*`."
+            )
+        elif parameter.default is inspect.Parameter.empty:
+            needs.append(parameter.name)
+        else:
+            uses.append(parameter.name)
+    return needs, uses, state, options, takes_rng
 
 
 def check_options(spec: StrategySpec, options: dict[str, Any]) -> dict[str, Any]:

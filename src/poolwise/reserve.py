@@ -182,7 +182,12 @@ def training_state(store: PoolStore, state: PoolState | None = None, as_of: int 
         return state
     labels = state.labels.copy()
     labels[hidden] = UNLABELED
-    return PoolState(np.setdiff1d(state.labeled, hidden, assume_unique=True), state.unlabeled, labels)
+    return PoolState(
+        np.setdiff1d(state.labeled, hidden, assume_unique=True),
+        state.unlabeled,
+        labels,
+        np.setdiff1d(state.rejected, hidden, assume_unique=True),
+    )
 
 
 @dataclass(frozen=True, slots=True)

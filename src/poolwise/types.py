@@ -84,6 +84,12 @@ ARRAYS: dict[str, ArraySpec] = {
             "how foreign an item is; higher = more foreign",
             "ood_scores=..., or `--ood`",
         ),
+        ArraySpec(
+            "foreign",
+            "(N,)",
+            "whether annotators answered that the item is of no class of interest",
+            "foreign=..., or the answer `not of interest` in a pool",
+        ),
         ArraySpec("costs", "(N,)", "price of labeling an item, > 0", "costs=..."),
         ArraySpec("groups", "(N,)", "integer group (video, patient, micrograph) of an item", "groups=..."),
         ArraySpec("predicted_loss", "(N,)", "loss predicted by a loss module", "predicted_loss=..."),
@@ -123,11 +129,13 @@ class PoolState:
     labeled, unlabeled : (L,), (U,) int64 pool indices, sorted, disjoint. Items asked but not yet
         answered, and items answered "skip" or "not of interest", are in neither.
     labels : (N,) int64, -1 where unlabeled.
+    rejected : (F,) pool indices, sorted, of the items answered "not of interest"
     """
 
     labeled: IndexArray
     unlabeled: IndexArray
     labels: IndexArray
+    rejected: IndexArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)

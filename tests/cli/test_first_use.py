@@ -37,6 +37,15 @@ def test_the_round_verb_imports_retrains_and_asks_again(labeled):
     assert labeled("status birds.pool --json").json()["n_labeled"] == 9
 
 
+def test_query_keeps_back_what_a_detector_flags(labeled):
+    assert labeled("import birds.pool labels.csv").code == 0
+    answer = labeled("query birds.pool --strategy random --batch-size 3 --ood mahalanobis --json").json()
+    assert answer["notes"]["ood"] == "mahalanobis" and answer["notes"]["flagged"] >= 0
+    assert all("ood_score" in row for row in answer["batch"])
+    wrong = labeled("query birds.pool --strategy random --batch-size 3 --ood mahalanobi")
+    assert wrong.code == 1 and "did you mean 'mahalanobis'" in wrong.err
+
+
 def test_run_with_a_simulated_oracle_spends_the_budget_and_continues(embedded):
     command = "run birds.pool --oracle source --strategy margin --batch-size 6 --json --budget "
     first = embedded(command + "12").json()

@@ -22,6 +22,10 @@ def query(
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed and the batch number.")] = None,
+    ood: Annotated[
+        str | None,
+        typer.Option(metavar="DETECTOR", help="Keep items back that this detector flags as of no class of interest."),
+    ] = None,
     audit: AuditShare = None,
     no_audit: NoAudit = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say on stderr why these items.")] = False,
@@ -31,6 +35,9 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
     """Choose the next batch to label, record it as asked, and print it.
+
+    --ood takes a detector: answers, class_cosine, energy, knn, mahalanobis, max_logit, max_prob or
+    relative_mahalanobis. Answers "not of interest" teach it which items are foreign.
 
     With an audit slice the CSV leaves out scores, so that it can be handed to annotators; --json marks its items.
 
@@ -47,7 +54,7 @@ def query(
     options = parse_settings(STRATEGIES[strategy], setting or [])
     with show_progress():
         share = audit_share(audit, no_audit)
-        selection = opened.query(strategy, batch_size=batch_size, seed=seed, audit=share, **options)
+        selection = opened.query(strategy, batch_size=batch_size, seed=seed, audit=share, ood=ood, **options)
     tell_of_audit(selection)
     if explain:
         say(selection.explain())

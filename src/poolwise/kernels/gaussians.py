@@ -39,6 +39,14 @@ class Gaussians:
         d = sq_norms(white)[:, None] + sq_norms(self.means) - 2 * white @ self.means.T
         return np.maximum(d, 0)
 
+    def against_last(self, rows: Rows, indices: IndexArray) -> FloatArray:
+        """Squared distance (n,) to the nearest class but the last, minus that to the last; K >= 2."""
+        out = np.empty(len(indices))
+        for start, block in iter_blocks(rows, indices, dtype=np.float64):
+            d = self.sq_distances(block)
+            out[start : start + len(block)] = d[:, :-1].min(axis=1) - d[:, -1]
+        return out
+
     def nearest(self, rows: Rows, indices: IndexArray) -> FloatArray:
         """Squared Mahalanobis distance (n,) of pool rows to the nearest class."""
         out = np.empty(len(indices))

@@ -57,6 +57,7 @@ class Standing:
             labeled=np.flatnonzero(labeled),
             unlabeled=np.flatnonzero(self.free),
             labels=np.where(labeled, self.answer, UNLABELED),
+            rejected=np.flatnonzero(self.answer == ledger.FOREIGN_ANSWER),
         )
 
     def _grow(self, n_items: int) -> None:
