@@ -1,0 +1,118 @@
+"""FALCUN: draw items that are uncertain and whose predictions differ from those drawn already.
+
+Source: Gilhuber, Beer, Ma & Seidl, "FALCUN: A Simple and Efficient Deep Active Learning Strategy", ECML PKDD 2024,
+Algorithm 1; gamma = 10.
+Differs from the paper: beyond `classes` classes each prediction keeps its largest probabilities, and the rest counts as
+one class more; the note `largest_rest` says how much that was at most.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from poolwise.errors import OptionError
+from poolwise.kernels.sampling import row_blocks
+from poolwise.progress import task
+from poolwise.registry import strategy
+from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
+
+
+@strategy(
+    "falcun",
+    family="hybrid",
+    paper="ECML PKDD 2024",
+    cost="B passes over at most 17 numbers an item",
+    streams=True,
+    use_when="Only predictions are there, no embeddings, as with a remote model.",
+)
+def falcun(
+    probs: Rows,
+    unlabeled: IndexArray,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    gamma: float = 10.0,
+    classes: int = 16,
+) -> Picks:
+    """Draw items one by one with probability proportional to (uncertainty + scaled distance to the batch)^gamma.
+
+    Parameters
+    ----------
+    probs : (N, C) class probabilities
+    unlabeled : (U,) int64 pool indices, sorted
+    batch_size : B, 1 <= B <= U
+    rng : source of the draws
+    gamma : >= 0; 0 draws uniformly, large values take the best
+    classes : largest probabilities kept of each item, at least 1; exact if C is not larger
+
+    Returns
+    -------
+    Picks; scores are uncertainty + scaled distance when drawn, in [0, 2].
+
+    Raises
+    ------
+    OptionError
+        If gamma or classes is out of range.
+
+    Notes
+    -----
+    Time O(U C + B U min(C, classes)); memory 8 U min(C, classes) bytes.
+    """
+    if not gamma >= 0 or classes < 1:
+        raise OptionError(f"falcun: gamma must be at least 0 and classes at least 1; got {gamma} and {classes}.")
+    names, values, rest = _largest(probs, unlabeled, classes)
+    two = -np.sort(-values, axis=1)[:, :2].astype(np.float64)
+    doubt = 1 - two[:, 0] + (two[:, 1] if two.shape[1] > 1 else 0)
+    apart, free = doubt.copy(), np.ones(len(unlabeled), dtype=bool)
+    chosen = np.empty(batch_size, dtype=np.int64)
+    found = np.empty((2, batch_size))
+    with task("drawing", batch_size) as work:
+        for rank in range(batch_size):
+            low, high = apart[free].min(), apart[free].max()
+            scaled = (apart - low) / (high - low) if high > low else np.zeros(len(apart))
+            law = np.where(free, np.maximum(doubt + scaled, 0) ** gamma, 0)
+            position = _draw(law, free, rng)
+            chosen[rank], found[:, rank] = position, (doubt[position], scaled[position])
+            free[position] = False
+            np.minimum(apart, _l1(names, values, rest, position, int(probs.shape[1])), out=apart)
+            work.advance()
+    return Picks(
+        unlabeled[chosen],
+        found.sum(axis=0),
+        {"uncertainty": found[0], "distance": found[1]},
+        {"largest_rest": float(rest.max(initial=0))},
+    )
+
+
+def _largest(probs: Rows, indices: IndexArray, count: int) -> tuple[Array, FloatArray, FloatArray]:
+    """Classes (n, m) int32, probabilities (n, m) float32, and what is left of each row (n,)."""
+    n_classes = int(probs.shape[1])
+    kept = min(count, n_classes)
+    names = np.empty((len(indices), kept), dtype=np.int32)
+    values, rest = np.empty(names.shape, dtype=np.float32), np.zeros(len(indices), dtype=np.float32)
+    for start, pool, blocks, local in row_blocks({"probs": probs}, indices, np.float32):
+        p, part = blocks["probs"][local], slice(start, start + len(pool))
+        top = np.argpartition(p, n_classes - kept, axis=1)[:, n_classes - kept :] if kept < n_classes else None
+        names[part] = np.arange(n_classes) if top is None else top
+        values[part] = p if top is None else np.take_along_axis(p, top, axis=1)
+        rest[part] = 0 if top is None else np.maximum(1 - values[part].sum(axis=1), 0)
+    return names, values, rest
+
+
+def _l1(names: Array, values: FloatArray, rest: FloatArray, position: int, n_classes: int) -> FloatArray:
+    """Sum of absolute differences between each row and one of them; what is left counts as one class."""
+    if names.shape[1] == n_classes:
+        return np.asarray(np.abs(values - values[position]).sum(axis=1))
+    dense = np.zeros(n_classes, dtype=np.float32)
+    dense[names[position]] = values[position]
+    there = dense[names]  # (n, m)
+    elsewhere = dense.sum() - there.sum(axis=1)
+    return np.asarray(np.abs(values - there).sum(axis=1) + elsewhere + np.abs(rest - rest[position]))
+
+
+def _draw(law: FloatArray, free: Array, rng: np.random.Generator) -> int:
+    if not law.any():
+        law = free.astype(np.float64)
+    reach = np.cumsum(law)
+    position = int(np.searchsorted(reach, rng.random() * reach[-1], side="right"))
+    return min(position, int(np.flatnonzero(law)[-1]))
