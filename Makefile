@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format bench bench-tabular docs clean
+.PHONY: demo test test-all check format bench bench-tabular bench-speed docs clean
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -12,6 +12,10 @@ PYTEST := $(BIN)/python -m pytest
 
 .venv/dev: .venv/base
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,torch]'
+	touch $@
+
+.venv/bench: .venv/dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
 demo: .venv/base            ## build a pool from bundled images, compare strategies, write a report
@@ -32,6 +36,9 @@ format: .venv/dev
 
 bench-tabular: .venv/dev    ## the tabular benchmark beside its published numbers, in under 60 minutes on 2 cores
 	$(BIN)/python -m benchmarks.tabular
+
+bench-speed: .venv/bench    ## time and memory beside public packages, in about 20 minutes on 2 cores
+	$(BIN)/python -m benchmarks.speed
 
 clean:
 	rm -rf .venv demo-out

@@ -1,0 +1,196 @@
+"""Measure poolwise against public packages and plain loops, and write benchmarks/results/speed.{md,json,svg}.
+
+    python -m benchmarks.speed                       # everything, about 20 minutes
+    python -m benchmarks.speed --only margin         # the cases whose name holds "margin", printed only
+    python -m benchmarks.speed --parts scaling
+
+Every figure comes from a process of its own with one thread, so that nothing is left over from an earlier one.
+Parts that were not measured are taken over from the results that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed import plot, reach, scaling, table
+from benchmarks.speed.case import Case
+from benchmarks.speed.cases import CASES
+from benchmarks.speed.features import FILE, STRATEGIES
+from benchmarks.speed.measure import environment, thread_environment
+
+RESULTS = Path(__file__).parents[1] / "results"
+PARTS = ("cases", "scaling", "reach", "features")
+TIMEOUT_S = 900
+COMMAND = "python -m benchmarks.speed"
+
+
+def in_child(*words: str, threads: int = 1, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """Run `benchmarks.speed.child` with these arguments; a child that fails gives status "failed"."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "benchmarks.speed.child", str(output), *words]
+        try:
+            done = subprocess.run(
+                command, env=thread_environment(threads), capture_output=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return {"status": "failed", "text": f"took longer than {timeout_s:.0f} s"}
+        if done.returncode or not output.exists():
+            lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+            return {"status": "failed", "text": lines[-1][:200]}
+        answer: dict[str, Any] = json.loads(output.read_text())
+        return answer
+
+
+def run_cases(chosen: Sequence[Case], repeats: int, tiny: bool) -> list[dict[str, Any]]:
+    """Measure cases one after the other, and say each as soon as it is known."""
+    records = []
+    for number, case in enumerate(chosen, 1):
+        words = ["case", case.name, "--repeats", str(repeats), *(["--tiny"] if tiny else [])]
+        known = {"task": case.task, "against": case.against, "data": case.data, "required": case.required}
+        record = {**known, "name": case.name, **in_child(*words)}
+        records.append(record)
+        ratio = f"{record['ratio']:.3g}x of {case.required:.3g}x" if "ratio" in record else record["text"]
+        say(f"[{number}/{len(chosen)}] {case.name}: {table.verdict(record)}, {ratio}")
+    return records
+
+
+def run_scaling(repeats: int, tiny: bool) -> list[dict[str, Any]]:
+    """Measure the points of all curves."""
+    slopes = []
+    for curve in scaling.CURVES:
+        points = []
+        for value in curve.tiny if tiny else curve.values:
+            point = in_child("curve", curve.name, str(value), "--repeats", str(repeats))
+            say(f"{curve.name}, {curve.along}={value}: {point.get('text') or table.seconds(point['cpu_s'])}")
+            if "cpu_s" in point:
+                points.append({k: point[k] for k in ("value", "cpu_s", "wall_s", "memory")})
+        slope = scaling.slope(points) if len(points) > 1 else float("nan")
+        slopes.append(
+            {"name": curve.name, "along": curve.along, "points": points, "slope": slope, "steepest": curve.steepest}
+        )
+    return slopes
+
+
+def run_reach(sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Fill the table of what each package does at each size."""
+    rows = []
+    for method in reach.METHODS:
+        cells: list[dict[str, Any]] = []
+        for n in sizes:
+            cell = reach.expected(method, n, cells) or in_child("reach", method.name, str(n))
+            cell.pop("environment", None)
+            cells.append({"n": n, **cell})
+            say(f"{method.name}, N={n}: {cell['status']}")
+        rows.append({"name": method.name, "task": method.task, "array": method.array, "cells": cells})
+    return rows
+
+
+def run_features(data_dir: Path, repeats: int) -> list[dict[str, Any]]:
+    """Measure on real features, if they are there."""
+    if not (data_dir / FILE).exists():
+        say(f"no real features: {data_dir / FILE} is missing. Name the folder with --data-dir FOLDER.")
+        return []
+    rows = [in_child("features", name, str(data_dir), "--repeats", str(repeats)) for name in STRATEGIES]
+    for row in rows:
+        row.pop("environment", None)
+    return [row for row in rows if "shared" in row]
+
+
+def page(results: dict[str, Any]) -> str:
+    """The Markdown page."""
+    around = results["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
+    parts = [
+        "# Speed",
+        f"Made by `{results['command']}`. Python {around['python']}, {versions}. {around['processor']}, "
+        f"{around['cores']} cores ({', '.join(around['vector_flags'])}); load when it began {around['load'][0]}.",
+        "Each case runs in a process of its own with one thread; poolwise and the peer run in turn, and the least "
+        "processor time (user + system) of at least three runs counts. Memory is anonymous memory above that before "
+        "the call, in the first run. *structured* is a mixture of 100 classes with a decaying spectrum after a ReLU, "
+        "*isotropic* is Gaussian noise; see `benchmarks/speed/generators.py`. The ratio is the time of the peer over "
+        'that of poolwise. "Textbook" rows are plain transcriptions in `benchmarks/peers/textbook.py`.',
+    ]
+    if results.get("cases"):
+        parts += ["## Ratios", table.in_short(results["cases"]), table.cases_table(results["cases"])]
+    if results.get("scaling"):
+        parts += ["## Growth", "![time and memory](speed.svg)", table.slopes_table(results["scaling"])]
+    if results.get("reach"):
+        sizes = [cell["n"] for cell in results["reach"][0]["cells"]]
+        about = (
+            f"D = {reach.D}, C = {reach.C}, {reach.B} picks, one thread. Processor time and anonymous memory of a "
+            'run; "~" carries the largest run on; "needs" is the memory that the code must allocate, '
+            f"where that is above {table.size(reach.MEMORY)}. What poolwise does at 1.28 million rows, with "
+            "D = 2048 and C = 1000, is measured in `imagenet.md`."
+        )
+        parts += ["## How far each gets", about, table.reach_table(results["reach"], sizes)]
+    if results.get("features"):
+        about = (
+            "Tiny ImageNet, 100,000 rows of 64. Picks shared: between rows stored as float16 and float32 rows that "
+            "differ from them by less than half a unit in float16's last place."
+        )
+        parts += ["## Real features", about, table.features_table(results["features"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def say(text: str) -> None:
+    """Report progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line names; exit code 1 if an answer is wrong or a child failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose name holds one of these")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=None)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="a few rows each: shows that it works, measures nothing")
+    parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=None, help=f"folder of the results, default {RESULTS}")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    given = parser.parse_args(arguments)
+    chosen = [c for c in CASES if not given.only or any(text in c.name for text in given.only)]
+    if given.list or not chosen:
+        print("\n".join(case.name for case in (chosen or CASES)))
+        return 0 if chosen else 1
+    parts = given.parts or (("cases",) if given.only else PARTS)
+    results: dict[str, Any] = {"command": COMMAND, "environment": environment()}
+    if "cases" in parts:
+        results["cases"] = run_cases(chosen, given.repeats, given.tiny)
+    if "scaling" in parts:
+        results["scaling"] = run_scaling(given.repeats, given.tiny)
+    if "reach" in parts:
+        results["reach"] = run_reach((300, 600) if given.tiny else reach.SIZES)
+    if "features" in parts:
+        results["features"] = run_features(given.data_dir, given.repeats)
+    out = given.out or (None if given.only or given.tiny else RESULTS)
+    if out is not None:
+        write(results, out)
+    print(page(results))
+    bad = [r for r in results.get("cases", []) if r["status"] in ("wrong", "failed")]
+    return 1 if bad else 0
+
+
+def write(results: dict[str, Any], out: Path) -> None:
+    """Write the files; parts that were not measured now stay as they were."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "speed.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    for record in results.get("cases", []):
+        record.pop("environment", None)
+    whole = {**earlier, **results}
+    path.write_text(json.dumps(whole, indent=1) + "\n")
+    if whole.get("scaling"):
+        plot.draw(whole["scaling"], out / "speed.svg")
+    (out / "speed.md").write_text(page(whole))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

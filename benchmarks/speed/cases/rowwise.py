@@ -1,0 +1,139 @@
+"""Margin, entropy and least confidence over given probabilities; MASE through a linear head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import poolwise as pw
+from benchmarks.peers import packages, textbook
+from benchmarks.speed import checks
+from benchmarks.speed.case import Case, Check, Trial
+from benchmarks.speed.data import head, probabilities, rows
+
+PEERS = {
+    "baal": ("baal", packages.baal, {"margin": "margin", "entropy": "entropy"}),
+    "modAL": ("modAL", packages.modal, {"margin": "margin", "entropy": "entropy"}),
+    "small-text": ("small_text", packages.small_text, {"margin": "BreakingTies", "entropy": "PredictionEntropy"}),
+    "scikit-activeml": (
+        "skactiveml",
+        packages.activeml_uncertainty,
+        {"margin": "margin_sampling", "entropy": "entropy"},
+    ),
+}
+
+
+def over_probs(peer: str, strategy: str, *, data: str, n: int, c: int, b: int) -> Trial:
+    """Choose b of n rows by their class probabilities."""
+    probs = probabilities(data, n, c)
+    _, query, methods = PEERS[peer]
+    return Trial(
+        fast=lambda: pw.select(strategy, probs=probs, batch_size=b).indices,
+        peer=query(probs, methods[strategy], b),
+        check=checks.same_picks,
+    )
+
+
+def mase_per_row(*, data: str, n: int, d: int, c: int, b: int, peer_rows: int) -> Trial:
+    """MASE against the row-by-row formula; both are counted per row of the pool."""
+    x = rows(data, n, d)
+    weight, bias = head(x, c)
+
+    def check(ours: Any, theirs: Any) -> Check:
+        whole = pw.select("mase", embeddings=x[:peer_rows], head_weight=weight, head_bias=bias, batch_size=peer_rows)
+        distance = np.empty(peer_rows)
+        distance[whole.indices] = whole.components["distance"]
+        return checks.close(distance, theirs, 1e-3, "distances")
+
+    return Trial(
+        fast=lambda: pw.select("mase", embeddings=x, head_weight=weight, head_bias=bias, batch_size=b),
+        peer=lambda: textbook.boundary_distances(x[:peer_rows], weight, bias),
+        check=check,
+        share=peer_rows / n,
+    )
+
+
+def mase_gemm(*, data: str, n: int, d: int, c: int, b: int) -> Trial:
+    """MASE against the one matrix product that gives the logits, in blocks, and nothing else."""
+    x = rows(data, n, d)
+    weight, bias = head(x, c)
+    turned = np.ascontiguousarray(weight.T)
+    out = np.empty((1024, c), dtype=np.float32)
+
+    def product() -> int:
+        for start in range(0, n, 1024):
+            block = x[start : start + 1024]
+            np.matmul(block, turned, out=out[: len(block)])
+        return n
+
+    return Trial(
+        fast=lambda: pw.select("mase", embeddings=x, head_weight=weight, head_bias=bias, batch_size=b),
+        peer=product,
+        check=lambda ours, theirs: Check(len(ours.indices) == b, "logits only: nothing to compare"),
+    )
+
+
+def _probs_cases() -> list[Case]:
+    required = {
+        ("margin", "baal"): 3,
+        ("margin", "modAL"): 15,
+        ("margin", "small-text"): 25,
+        ("margin", "scikit-activeml"): 35,
+        ("entropy", "baal"): 3,
+    }
+    cases = []
+    for (strategy, peer), ratio in required.items():
+        for data in ("structured", "isotropic"):
+
+            def build(peer: str = peer, strategy: str = strategy, **size: Any) -> Trial:
+                return over_probs(peer, strategy, **size)
+
+            cases.append(
+                Case(
+                    name=f"{strategy}-{peer}-{data}",
+                    task=f"{strategy} N=50k C=100 b=100",
+                    against=peer,
+                    required=ratio,
+                    build=build,
+                    size={"data": data, "n": 50_000, "c": 100, "b": 100},
+                    tiny={"data": data, "n": 300, "c": 100, "b": 20},
+                    needs=PEERS[peer][0],
+                    data=data,
+                )
+            )
+    return cases
+
+
+def _mase_cases() -> list[Case]:
+    cases = []
+    for c, required in ((1000, 300), (100, 100)):
+        for data in ("structured", "isotropic"):
+            cases.append(
+                Case(
+                    name=f"mase-c{c}-per-row-{data}",
+                    task=f"MASE N=20k C={c} b=500",
+                    against="textbook, row by row (per row)",
+                    required=required,
+                    build=mase_per_row,
+                    size={"data": data, "n": 20_000, "d": 512, "c": c, "b": 500, "peer_rows": 300},
+                    tiny={"data": data, "n": 400, "d": 32, "c": 20, "b": 20, "peer_rows": 50},
+                    data=data,
+                )
+            )
+    for d in (512, 2048):
+        cases.append(
+            Case(
+                name=f"mase-gemm-d{d}",
+                task=f"MASE N=20k D={d} C=1000 b=500",
+                against="bare logits product",
+                required=0.6,
+                build=mase_gemm,
+                size={"data": "structured", "n": 20_000, "d": d, "c": 1000, "b": 500},
+                tiny={"data": "structured", "n": 400, "d": 32, "c": 20, "b": 20},
+            )
+        )
+    return cases
+
+
+CASES = [*_mase_cases(), *_probs_cases()]
