@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from benchmarks.peers import textbook
 from benchmarks.peers.packages import PIP_NAMES
 from benchmarks.speed import __main__ as driver

@@ -15,8 +15,8 @@ from poolwise.chance import rng_for
 from poolwise.kernels.blocks import softmax_in_place
 from poolwise.types import FloatArray
 
-POTENTIAL_SEEDS = 20
-CHI_SQUARE_DRAWS = 20_000
+SEEDS = 20
+"""Draws of whole batches whose potentials are compared."""
 
 
 def _pool(data: str, n: int, d: int, c: int) -> tuple[FloatArray, FloatArray]:
@@ -26,17 +26,26 @@ def _pool(data: str, n: int, d: int, c: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _same_potential(x: FloatArray, probs: FloatArray, count: int) -> Check:
-    """Mean potential over seeds, of poolwise and of the sequential sampler, within two standard errors."""
+    """Mean potential over seeds, of poolwise and of the sequential sampler, within two standard errors.
+
+    Two right samplers are further apart in one comparison of twenty; then five times as many other seeds decide.
+    """
     x, probs = x[:2000], probs[:2000]
+    apart = _standard_errors_apart(x, probs, count, range(SEEDS))
+    if apart > 2:
+        apart = _standard_errors_apart(x, probs, count, range(SEEDS, 6 * SEEDS))
+    return Check(apart <= 2, f"mean potential {apart:.1f} standard errors from the sequential sampler's")
+
+
+def _standard_errors_apart(x: FloatArray, probs: FloatArray, count: int, seeds: range) -> float:
     ours, theirs = [], []
-    for seed in range(POTENTIAL_SEEDS):
+    for seed in seeds:
         picks = pw.select("badge", embeddings=x, probs=probs, batch_size=count, seed=seed).indices
         ours.append(textbook.potential(probs, x, picks))
         picks = textbook.badge_factored(probs, x, count, rng_for(seed, "sequential"))
         theirs.append(textbook.potential(probs, x, picks))
-    error = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / POTENTIAL_SEEDS)
-    apart = abs(np.mean(ours) - np.mean(theirs)) / max(error, 1e-12)
-    return Check(bool(apart <= 2), f"mean potential {apart:.1f} standard errors from the sequential sampler's")
+    error = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / len(seeds))
+    return float(abs(np.mean(ours) - np.mean(theirs)) / max(error, 1e-12))
 
 
 def _check(x: FloatArray, probs: FloatArray, b: int) -> Callable[[Any, Any], Check]:
