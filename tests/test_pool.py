@@ -43,6 +43,21 @@ def test_labels_are_names_and_numbers_stand_for_known_classes(pool):
     assert state.labels[batch.indices].tolist() == [0, 1, 1, 0]
 
 
+def test_spaces_around_the_labels_of_a_file_make_no_classes_of_their_own(pool, tmp_path):
+    labels = tmp_path / "l.csv"
+    labels.write_text("item_id,label\r\n0, cat\r\n1,cat\u00a0\r\n2,  \r\n3,dog\r\n")
+    assert pool.import_labels(labels, allow_unasked=True) == 3
+    assert pool.classes == ["cat", "dog"]
+    assert pool.state().labels[:4].tolist() == [0, 0, -1, 1]
+
+
+def test_a_class_that_is_written_with_spaces_keeps_them(tmp_path):
+    pool = pw.Pool.create(tmp_path / "y.pool", embeddings=blobs()[0], classes=[" a", "b"])
+    (tmp_path / "l.csv").write_text("item_id,label\n0, a\n1, b\n")
+    pool.import_labels(tmp_path / "l.csv", allow_unasked=True)
+    assert pool.state().labels[:2].tolist() == [0, 1]
+
+
 def test_a_class_number_that_does_not_exist_is_refused(pool):
     batch = pool.query("random", batch_size=2)
     pool.label(batch.indices[:1], ["cat"])

@@ -17,7 +17,7 @@ from poolwise.audit import audit as audit_pool
 from poolwise.datasets import items_to_add, open_source
 from poolwise.datasets.source import Source
 from poolwise.errors import InputError, PoolwiseError, ShapeError, UnknownNameError
-from poolwise.exporters.read_labels import read_labels
+from poolwise.exporters.read_labels import LabelRow, read_labels
 from poolwise.kernels.blocks import as_rows, iter_blocks
 from poolwise.progress import task
 from poolwise.registry import EXPORTERS
@@ -288,8 +288,11 @@ class Pool:
         return self.store.annotate(rows, allow_unasked=allow_unasked)
 
     def import_labels(self, file: str | Path, *, annotator: str = "", allow_unasked: bool = False) -> int:
-        """Record the labels of a file (CSV, JSONL, Parquet, Label Studio JSON); returns how many."""
-        rows = read_labels(file)
+        """Record the labels of a file (CSV, JSONL, Parquet, Label Studio JSON); returns how many.
+
+        Spaces around a label do not count, unless a class of the pool is written so; a blank label is no answer.
+        """
+        rows = self._label_rows(file)
         found = self.store.index_of([row.item_id for row in rows])
         answers = [
             Annotation(int(i), row.label, row.annotator or annotator, row.time or "", row.seconds, source="import")
@@ -358,9 +361,14 @@ class Pool:
                 )
             return known
         else:
-            rows = read_labels(oracle)
+            rows = self._label_rows(oracle)
             ids, labels = [row.item_id for row in rows], [row.label for row in rows]
         return dict(zip(self.store.index_of(ids).tolist(), labels, strict=True))
+
+    def _label_rows(self, file: str | Path) -> list[LabelRow]:
+        classes = set(self.store.classes)
+        rows = [r if r.label in classes else replace(r, label=r.label.strip()) for r in read_labels(file)]
+        return [row for row in rows if row.label]
 
     def status(self) -> Status:
         """How far the pool is; `text()` says it in words."""

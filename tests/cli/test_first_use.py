@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -106,6 +108,52 @@ def test_a_wrong_step_is_one_clear_line(command, embedded, tmp_path):
     assert not answer.out
 
 
+WRONG_USAGE = {
+    "frobnicate": "frobnicate",
+    "query": "POOL",
+    "query birds.pool --batch-size many": "--batch-size",
+    "query birds.pool --batch-size 0": "--batch-size",
+    "select --strategy coreset --embeddings nosuch.npy": "nosuch.npy",
+    "status --nonsense": "--nonsense",
+}
+
+
+@pytest.mark.parametrize("command", WRONG_USAGE)
+def test_wrong_usage_is_one_line_too_and_says_where_the_help_is(command, poolwise):
+    answer = poolwise(command)
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert WRONG_USAGE[command] in answer.err
+    assert "--help`" in answer.err
+    assert not answer.out
+
+
+def test_a_pool_that_does_not_exist_is_named_with_how_to_make_one(poolwise):
+    answer = poolwise("query nosuch.pool")
+    assert answer.code == 1
+    assert answer.err.count("\n") == 1
+    assert "poolwise init nosuch.pool" in answer.err
+
+
+def test_stopping_a_command_says_that_it_continues(embedded, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("poolwise.pool.Pool.embed", interrupt)
+    answer = embedded("embed birds.pool")
+    assert answer.code == 130
+    assert "the same command continues" in answer.err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = [sys.executable, "-m", "poolwise", "strategies", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_labels_of_items_never_asked_for_are_accepted_with_a_flag(embedded, tmp_path):
     (tmp_path / "unasked.csv").write_text("item_id,label\nwren/00.png,wren\nrobin/03.png,robin\n")
     assert embedded("import birds.pool unasked.csv --allow-unasked --json").json()["imported"] == 2
@@ -151,6 +199,16 @@ def test_a_label_that_is_no_class_is_refused_with_the_nearest_one(poolwise, phot
     assert "'wern'" in answer.err
     assert "'wren'" in answer.err
     assert poolwise("status p --json").json()["n_labeled"] == 0
+
+
+def test_classes_that_differ_only_in_case_are_pointed_out(embedded, tmp_path):
+    head = "item_id,label\n"
+    (tmp_path / "one.csv").write_text(head + "wren/00.png,wren\nrobin/03.png,robin\n")
+    (tmp_path / "two.csv").write_text(head + "wren/01.png,Wren\nwren/02.png,wren \nwren/03.png,tit\n")
+    assert "class" not in embedded("import birds.pool one.csv --allow-unasked").err
+    answer = embedded("import birds.pool two.csv --allow-unasked --json")
+    assert answer.json()["new_classes"] == ["Wren", "tit"]
+    assert "'Wren' and 'wren' count as two classes" in answer.err
 
 
 def test_ids_that_repeat_are_named(poolwise, tmp_path):

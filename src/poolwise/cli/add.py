@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.init import Embeddings, GroupColumn, IdColumn, ImageColumn, Images, LabelColumn, TableFile, Text
 from poolwise.cli.output import echo_json, say, show_progress
 from poolwise.pool import Pool
 
 
 def add(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     images: Images = None,
     table: TableFile = None,
     text: Text = None,

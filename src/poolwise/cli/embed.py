@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json, say, show_progress
 from poolwise.pool import Pool
 
@@ -16,7 +17,7 @@ SHOWN = 5
 
 
 def embed(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     backbone: Annotated[
         str | None,
         typer.Option(

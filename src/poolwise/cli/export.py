@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json
 from poolwise.pool import Pool
 
 
 def export(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     out: Annotated[Path, typer.Argument(help="File to write.")],
     format_: Annotated[
         str | None, typer.Option("--format", help="csv, jsonl, parquet or label_studio; default: by the file's ending.")

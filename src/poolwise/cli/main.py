@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import poolwise
 from poolwise.cli.add import add
@@ -29,8 +30,30 @@ from poolwise.cli.status import status
 from poolwise.cli.strategies import strategies
 from poolwise.errors import PoolwiseError
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for any wrong command line."""
+
+
+class Verbs(TyperGroup):
+    """All verbs; being stopped and losing the reader of the output end a command quietly."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one verb; here because typer itself turns these two into silent failures."""
+        try:
+            answer = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            print("stopped; what was finished is saved, and the same command continues from there", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # `poolwise ... | head` closes our output early, which is no error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        return answer
+
+
 app = typer.Typer(
     name="poolwise",
+    cls=Verbs,
     help="Choose which items of a large unlabeled pool to label next, and prove that it paid.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -69,15 +92,25 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
 
 
 def main() -> None:
-    """Run the command line; an error raised on purpose becomes one line and exit code 1."""
+    """Run the command line; an error that a user can mend becomes one line and exit code 1 (2: wrong usage)."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        code = tell_usage(error)
     except PoolwiseError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; what was finished is saved, and the same command continues from there", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `poolwise ... | head` closes our output early, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 1
+    if code:
+        sys.exit(code)
+
+
+def tell_usage(error: Any) -> int:
+    """Print what is wrong with a command line and where its help is; without any words print the help itself."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help(), end="")
+        return 0
+    command = "poolwise" if context is None else context.command_path
+    message = " ".join(error.format_message().split())
+    print(f"error: {message.rstrip('.')}. See `{command} --help`.", file=sys.stderr)
+    return 2

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share, tell_of_audit
 from poolwise.cli.output import echo_csv, echo_json, say, show_progress
 from poolwise.pool import Pool
@@ -17,7 +17,7 @@ DEFAULT_STRATEGY = "auto"
 
 
 def query(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,

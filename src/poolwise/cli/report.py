@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json
 from poolwise.pool import Pool
 
 
 def report(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     out: Annotated[Path | None, typer.Option(help="Where to write it; default: POOL/report.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

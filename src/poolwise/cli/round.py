@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share, tell_of_audit
 from poolwise.cli.output import echo_csv, echo_json, say, show_progress
 from poolwise.cli.query import DEFAULT_STRATEGY
@@ -16,8 +17,8 @@ from poolwise.reserve import for_annotators
 
 
 def round_(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
-    labels: Annotated[Path | None, typer.Option(exists=True, help="Labels of the last batch, as for `import`.")] = None,
+    pool: PoolDir,
+    labels: Annotated[Path | None, typer.Option(help="Labels of the last batch, as for `import`.")] = None,
     strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share
 from poolwise.cli.output import echo_json, echo_table, say, show_progress
 from poolwise.cli.query import DEFAULT_STRATEGY
@@ -15,7 +15,7 @@ from poolwise.registry import STRATEGIES, parse_settings
 
 
 def run(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
     batch_size: Annotated[int, typer.Option(min=1, help="Items per round.")] = 100,
     budget: Annotated[int, typer.Option(min=1, help="Stop when so many items are labeled.")] = 1000,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json
 from poolwise.pool import Pool
 
 
 def status(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how many items are labeled, what is waiting, how good the model is, and what to do next.
