@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from poolwise.bench.suite import DatasetUse, StrategyUse
+from poolwise.bench.fits import fit
+from poolwise.bench.suite import DatasetUse, StrategyUse, import_modules
 from poolwise.bench.tasks import Task
+from poolwise.bench.world import World, draw_world
 from poolwise.chance import rng_for
-from poolwise.errors import BudgetError
-from poolwise.oracles.simulated import answer
+from poolwise.errors import BudgetError, InputError
 from poolwise.query import build_context, run_strategy
 from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.stats.balance import class_counts, class_entropy, imbalance_ratio, mean_class_accuracy
-from poolwise.train.linear_probe import LinearHead, ProbeSettings, fit_linear
+from poolwise.train.learners import Learner, LinearProbe, Model, NamedLearner
+from poolwise.train.linear_probe import LinearHead, ProbeSettings
 from poolwise.types import IndexArray, plain
 
 FROM_MODEL = {"logits", "probs", "head_weight", "head_bias", "prob_samples", "predicted_loss"}
@@ -27,12 +29,16 @@ FROM_MODEL = {"logits", "probs", "head_weight", "head_bias", "prob_samples", "pr
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one run is. Everything its numbers follow from, but the data and the code, is here."""
+    """What one run is. Everything its numbers follow from, but the data and the code, is here.
+
+    modules : imported before the run, in whatever process it runs in
+    """
 
     dataset: DatasetUse
     strategy: StrategyUse
     seed: int
-    learner: ProbeSettings
+    learner: ProbeSettings | NamedLearner
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,10 @@ class Cost:
 
 
 def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
-    """Label, fit and evaluate round after round.
+    """Ask, fit and evaluate round after round.
 
-    The initial items and every random stream depend on the seed and the round, never on the strategy,
-    so runs of one seed are paired.
+    The pool, its answers, the initial items and every random stream depend on the seed and the round, never on the
+    strategy, so runs of one seed are paired.
 
     Returns
     -------
@@ -57,30 +63,33 @@ def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
     ------
     BudgetError
         If the initial set is larger than the pool.
+    InputError
+        If it holds no item of a class of interest.
     """
+    import_modules(cell.modules)
     spec = STRATEGIES[cell.strategy.name]
-    labeled, cost, chosen_by = _initial(cell, spec, task)
-    head: LinearHead | None = None
+    world = draw_world(task, cell.dataset, cell.seed)
+    learner: Learner = LinearProbe(cell.learner) if isinstance(cell.learner, ProbeSettings) else cell.learner
+    asked, cost, chosen_by = _initial(cell, spec, world)
+    model: Model | None = None
     rows = []
     for number in range(cell.dataset.rounds + 1):
-        start = time.perf_counter()
-        y = answer(task.pool_labels, labeled)
-        head = fit_linear(
-            task.pool[labeled],
-            y,
-            len(task.classes),
-            settings=cell.learner,
+        labeled = _of_interest(cell, world, asked)
+        model, seconds_fit = fit(
+            learner,
+            world.pool[labeled],
+            world.answers[labeled],
+            world.n_classes,
             seed=_stream(cell.seed, "benchmark fit", number),
-            start=head,
+            start=model,
         )
-        seconds_fit = time.perf_counter() - start
-        rows.append(_row(cell, spec, task, number, labeled, head, cost, seconds_fit, chosen_by))
-        left = len(task.pool) - len(labeled)
+        rows.append(_row(cell, spec, world, number, asked, model, cost, seconds_fit, chosen_by))
+        left = len(world.pool) - len(asked)
         if number == cell.dataset.rounds or left == 0:
             break
         seed = _stream(cell.seed, "benchmark query", number)
-        batch, cost = _query(spec, cell, task, labeled, head, min(cell.dataset.batch_size, left), seed)
-        labeled = np.sort(np.concatenate([labeled, batch]))
+        batch, cost = _query(spec, cell, world, asked, model, min(cell.dataset.batch_size, left), seed)
+        asked = np.sort(np.concatenate([asked, batch]))
         chosen_by = "strategy"
     return rows
 
@@ -89,9 +98,20 @@ def _stream(seed: int, name: str, number: int) -> int:
     return int(rng_for(seed, name, number).integers(2**62))
 
 
-def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Cost, str]:
-    """Choose the labels of round 0: at random, or by a strategy that can do so without a model."""
-    size, n_pool = cell.dataset.initial, len(task.pool)
+def _of_interest(cell: Cell, world: World, asked: IndexArray) -> IndexArray:
+    """Keep the items whose answer is a class."""
+    labeled = asked[world.answers[asked] >= 0]
+    if not len(labeled):
+        raise InputError(
+            f"dataset {cell.dataset.label!r}: none of the {len(asked)} initial items of seed {cell.seed} is of a class "
+            "of interest; begin with a larger 'initial'."
+        )
+    return labeled
+
+
+def _initial(cell: Cell, spec: StrategySpec, world: World) -> tuple[IndexArray, Cost, str]:
+    """Choose the items of round 0: at random, or by a strategy that can do so without a model."""
+    size, n_pool = cell.dataset.initial, len(world.pool)
     if size > n_pool:
         raise BudgetError(
             f"dataset {cell.dataset.label!r}: initial must be between 1 and {n_pool} (items of the pool); got {size}."
@@ -99,7 +119,7 @@ def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Co
     cold = not FROM_MODEL & set(spec.needs)
     if cell.dataset.start == "strategy" and cold and spec.name != "random":
         none = np.empty(0, dtype=np.int64)
-        batch, cost = _query(spec, cell, task, none, None, size, _stream(cell.seed, "benchmark start", 0))
+        batch, cost = _query(spec, cell, world, none, None, size, _stream(cell.seed, "benchmark start", 0))
         return np.sort(batch), cost, "strategy"
     return np.sort(rng_for(cell.seed, "benchmark initial").permutation(n_pool)[:size]), Cost(0.0, 0.0), "random"
 
@@ -107,42 +127,54 @@ def _initial(cell: Cell, spec: StrategySpec, task: Task) -> tuple[IndexArray, Co
 def _query(
     spec: StrategySpec,
     cell: Cell,
-    task: Task,
-    labeled: IndexArray,
-    head: LinearHead | None,
+    world: World,
+    asked: IndexArray,
+    model: Model | None,
     batch_size: int,
     seed: int,
 ) -> tuple[IndexArray, Cost]:
-    arrays: dict[str, Any] = {"embeddings": task.pool}
-    if head is not None:
-        arrays |= {"head_weight": head.head_weight, "head_bias": head.head_bias}
-    if spec.oracle:
-        arrays["oracle_labels"] = task.pool_labels
-    answers = answer(task.pool_labels, labeled)
-    known = answers if len(labeled) else None
-    options = cell.strategy.options
-    context = build_context(spec, arrays, labeled=labeled, labels=known, trusted=True, options=options)
+    arrays: dict[str, Any] = {"embeddings": world.pool}
+    if isinstance(model, LinearHead):
+        arrays |= {"head_weight": model.head_weight, "head_bias": model.head_bias}
+    elif model is not None:
+        arrays["probs"] = model.probs(world.pool)
+    if spec.oracle:  # whatever is not of interest is one more class
+        arrays["oracle_labels"] = np.where(world.truth >= 0, world.truth, world.n_classes)
+    labeled = asked[world.answers[asked] >= 0]
+    free = np.ones(len(world.pool), dtype=bool)
+    free[asked] = False
+    context = build_context(
+        spec,
+        arrays,
+        labeled=labeled,
+        unlabeled=np.flatnonzero(free),
+        labels=world.answers[labeled] if len(labeled) else None,
+        trusted=True,
+        options=cell.strategy.options,
+    )
     start = time.process_time()
-    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
     return selection.indices, Cost(selection.seconds, time.process_time() - start)
 
 
 def _row(
     cell: Cell,
     spec: StrategySpec,
-    task: Task,
+    world: World,
     number: int,
-    labeled: IndexArray,
-    head: LinearHead,
+    asked: IndexArray,
+    model: Model,
     cost: Cost,
     seconds_fit: float,
     chosen_by: str,
 ) -> dict[str, Any]:
-    n_classes = len(task.classes)
-    probs = head.probs(task.test)
+    n_classes = world.n_classes
+    probs = model.probs(world.test)
     guess = probs.argmax(axis=1)
-    own = probs[np.arange(len(probs)), task.test_labels]
-    y = task.pool_labels[labeled]
+    own = probs[np.arange(len(probs)), world.test_labels]
+    y = world.truth[asked]
+    known = y[y >= 0]
+    head = model if isinstance(model, LinearHead) else None
     return {
         "dataset": cell.dataset.label,
         "strategy": cell.strategy.label,
@@ -151,18 +183,19 @@ def _row(
         "oracle": spec.oracle,
         "seed": cell.seed,
         "round": number,
-        "n_labeled": len(labeled),
-        "accuracy": float((guess == task.test_labels).mean()),
-        "mean_class_accuracy": mean_class_accuracy(task.test_labels, guess, n_classes),
+        "n_labeled": len(asked),
+        "n_foreign": len(asked) - len(known),
+        "accuracy": float((guess == world.test_labels).mean()),
+        "mean_class_accuracy": mean_class_accuracy(world.test_labels, guess, n_classes),
         "log_loss": float(-np.log(np.maximum(own, 1e-12)).mean()),
-        "class_entropy": class_entropy(y, n_classes),
-        "imbalance_ratio": imbalance_ratio(y, n_classes),
-        "classes_seen": int((class_counts(y, n_classes) > 0).sum()),
+        "class_entropy": class_entropy(known, n_classes),
+        "imbalance_ratio": imbalance_ratio(known, n_classes),
+        "classes_seen": int((class_counts(known, n_classes) > 0).sum()),
         "seconds_query": cost.seconds,
         "seconds_query_cpu": cost.cpu,
         "seconds_fit": seconds_fit,
-        "temperature": head.temperature,
-        "strength": head.strength,
+        "temperature": None if head is None else head.temperature,
+        "strength": None if head is None else head.strength,
         "chosen_by": chosen_by,
-        "labeled_digest": hashlib.sha256(labeled.astype("<i8").tobytes()).hexdigest()[:12],
+        "labeled_digest": hashlib.sha256(asked.astype("<i8").tobytes()).hexdigest()[:12],
     }

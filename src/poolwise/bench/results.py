@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         ("seed", pa.int64()),
         ("round", pa.int64()),
         ("n_labeled", pa.int64()),
+        ("n_foreign", pa.int64()),
         ("accuracy", pa.float64()),
         ("mean_class_accuracy", pa.float64()),
         ("log_loss", pa.float64()),
@@ -40,7 +41,10 @@ SCHEMA = pa.schema(
     ]
 )
 """`seconds_query` (clock), `seconds_query_cpu` (processor) and `chosen_by` tell how the labels bought last were chosen;
-`labeled_digest` which items are labeled, as a set."""
+`labeled_digest` which items were asked, as a set. `n_labeled` counts what was paid for; `n_foreign` of them were
+answered "not of interest"."""
+ADDED = {"n_foreign": 0}
+"""Columns that older files lack, and what their rows then hold."""
 META = b"poolwise"
 
 
@@ -108,13 +112,13 @@ def read_results(path: str | Path) -> Results:
         raise InputError(f"no benchmark results at {str(path)!r}; expected a .parquet file made by `poolwise bench`.")
     try:
         table = pq.read_table(file)
-        missing = sorted(set(SCHEMA.names) - set(table.column_names))
+        missing = sorted(set(SCHEMA.names) - set(table.column_names) - set(ADDED))
         if missing:
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
         meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
     except (pa.ArrowException, ValueError, OSError) as error:
         raise InputError(f"{str(path)!r} is not a file of benchmark results: {error}.") from error
-    return Results(tuple(table.to_pylist()), meta.get("settings", {}), meta.get("versions", {}))
+    return Results(tuple(ADDED | row for row in table.to_pylist()), meta.get("settings", {}), meta.get("versions", {}))
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -35,6 +35,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 CODE = (
     "poolwise.query",
     "poolwise.bench.cell",
+    "poolwise.bench.world",
+    "poolwise.oracles.noisy",
+    "poolwise.train.learners",
     "poolwise.train.linear_probe",
     "poolwise.train.multinomial",
     "poolwise.kernels",
@@ -54,7 +57,7 @@ def run(
 
     Parameters
     ----------
-    suite : a TOML file, a dictionary with the same keys, or a Suite
+    suite : a TOML file, the name of a bundled suite, a dictionary with the same keys, or a Suite
     out : folder for the results: `cells/` with one file a finished run, and `results.parquet`; None keeps nothing
     workers : processes with one thread each. The rows, but for seconds, do not depend on it.
     data_dir : folder of data; see `bench.tasks.load_task`
@@ -75,7 +78,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as scratch:
         digests = _store_tasks(plan, Path(scratch), data_dir)
         cells = [
-            Cell(dataset, strategy, seed, plan.learner)
+            Cell(dataset, strategy, seed, plan.learner, plan.modules)
             for seed in plan.seeds  # outermost: a benchmark that is stopped has whole seeds everywhere
             for dataset in plan.datasets
             for strategy in plan.strategies

@@ -1,11 +1,15 @@
 """Suites: what a benchmark runs, as a TOML file and as frozen records.
 
 name = "images"
+about = "Pictures as pixels."    # one line for `poolwise bench list`
+minutes = 5                     # how long it takes on two cores, as measured
 seeds = 10
 baseline = "random"
+modules = ["my_strategies"]     # imported first: Python modules that register strategies or tasks
 strategies = ["random", "margin", {name = "typiclust", options = {n_neighbors = 10}}]
 
 [learner]
+name = "linear-probe"           # or svm-rbf, random-forest, knn, logistic; the rest is for the probe only
 class_weight = "none"
 
 [[datasets]]
@@ -13,13 +17,21 @@ task = "fashion_mnist:pool=10000"
 initial = {random = 100}        # or {strategy = 100}: the strategy starts cold
 batch_size = 100
 rounds = 9
+resample = 0.8                  # each seed draws this share of the pool
+long_tail = 0.05                # classes of the pool thinned out to 1 : 0.05
+foreign = 0.3                   # share of classes answered "not of interest"
+noise = 0.2                     # share of wrong answers
+
+The suites in the folder `suites` beside this file are found by their name alone.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +40,12 @@ import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.bench.tasks import parse_task
 from poolwise.errors import InputError, OptionError, UnknownNameError
 from poolwise.registry import STRATEGIES, check_options
+from poolwise.train.learners import NamedLearner
 from poolwise.train.linear_probe import ProbeSettings
+
+BUNDLED = Path(__file__).parent / "suites"
+"""Suites that are run by name."""
+NEEDS_HEAD = {"head_weight", "head_bias"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,11 @@ class DatasetUse:
     batch_size : labels bought in each round
     rounds : queries after round 0
     label : what it is called in tables; default the task
+    resample : share of the pool that each seed draws, so that intervals speak of pools too; 1 keeps it whole
+    long_tail : size of the rarest class of the pool divided by that of the most frequent; 1 leaves the pool alone
+    foreign : share of the classes, drawn by each seed, whose items are answered "not of interest". Such answers
+        cost a label; accuracy is measured on the other classes.
+    noise : share of wrong answers
     """
 
     task: str
@@ -64,6 +86,10 @@ class DatasetUse:
     rounds: int
     start: Literal["random", "strategy"] = "random"
     label: str = ""
+    resample: float = 1.0
+    long_tail: float = 1.0
+    foreign: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -72,14 +98,21 @@ class DatasetUse:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Everything a benchmark runs: datasets x strategies x seeds."""
+    """Everything a benchmark runs: datasets x strategies x seeds.
+
+    about, minutes : one line, and minutes on two cores as measured (None if nobody did), for `poolwise bench list`
+    modules : Python modules imported first; they may register strategies and tasks
+    """
 
     name: str
     datasets: tuple[DatasetUse, ...]
     strategies: tuple[StrategyUse, ...]
     seeds: tuple[int, ...]
     baseline: str = "random"
-    learner: ProbeSettings = field(default_factory=ProbeSettings)
+    learner: ProbeSettings | NamedLearner = field(default_factory=ProbeSettings)
+    about: str = ""
+    minutes: float | None = None
+    modules: tuple[str, ...] = ()
 
     @property
     def n_cells(self) -> int:
@@ -87,8 +120,26 @@ class Suite:
         return len(self.datasets) * len(self.strategies) * len(self.seeds)
 
 
+def bundled_names() -> list[str]:
+    """List the suites that are run by name, sorted."""
+    return sorted(path.stem for path in BUNDLED.glob("*.toml"))
+
+
+def describe(suite: Suite) -> dict[str, Any]:
+    """Say in one row what a suite is and how large."""
+    return {
+        "suite": suite.name,
+        "about": suite.about,
+        "datasets": len(suite.datasets),
+        "strategies": len(suite.strategies),
+        "seeds": len(suite.seeds),
+        "runs": suite.n_cells,
+        "minutes": suite.minutes,
+    }
+
+
 def load_suite(path: str | Path) -> Suite:
-    """Read a suite from a TOML file.
+    """Read a suite from a TOML file, or a bundled one by its name.
 
     Raises
     ------
@@ -98,11 +149,16 @@ def load_suite(path: str | Path) -> Suite:
         If something in it is wrong; the key is named, with the nearest valid one.
     """
     file = Path(path)
+    if str(path) in bundled_names() and not file.is_file():
+        file = BUNDLED / f"{path}.toml"
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        near = difflib.get_close_matches(str(path), bundled_names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
-            f"no suite file {str(path)!r}; expected a TOML file such as benchmarks/suites/images.toml."
+            f"no suite file {str(path)!r}; {hint}Expected a TOML file, or one of {', '.join(bundled_names())}; "
+            "`poolwise bench list` tells what they are."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"suite {str(path)!r} cannot be read: {error}. Check that it is a TOML file.") from error
@@ -111,7 +167,9 @@ def load_suite(path: str | Path) -> Suite:
 
 def make_suite(data: Mapping[str, Any], where: str = "suite") -> Suite:
     """Build a suite from a dictionary with the keys of the TOML file; errors as `load_suite`."""
-    keys = _keys(data, ("name", "seeds", "baseline", "strategies", "learner", "datasets"), where)
+    known = ("name", "about", "minutes", "seeds", "baseline", "modules", "strategies", "learner", "datasets")
+    keys = _keys(data, known, where)
+    modules = _modules(keys.get("modules", ()), where)
     for needed in ("strategies", "datasets"):
         if not isinstance(keys.get(needed), list | tuple) or not keys[needed]:
             raise OptionError(f"{where}: {needed!r} must be a list with at least one entry; got {keys.get(needed)!r}.")
@@ -127,14 +185,58 @@ def make_suite(data: Mapping[str, Any], where: str = "suite") -> Suite:
             f"{where}: baseline {baseline!r} is not among the strategies "
             f"({', '.join(s.label for s in strategies)}); add it, or name another baseline."
         )
+    learner = _learner(keys.get("learner", {}), f"{where}: learner")
+    if isinstance(learner, NamedLearner):
+        _refuse_headless(strategies, learner.name, where)
     return Suite(
         name=str(keys.get("name", "suite")),
         datasets=datasets,
         strategies=strategies,
         seeds=_seeds(keys.get("seeds", 5), where),
         baseline=baseline,
-        learner=_learner(keys.get("learner", {}), f"{where}: learner"),
+        learner=learner,
+        about=str(keys.get("about", "")),
+        minutes=_number(keys["minutes"], "minutes", where, 0, math.inf) if "minutes" in keys else None,
+        modules=modules,
     )
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import the modules of a suite, which may register strategies and tasks.
+
+    Raises
+    ------
+    InputError
+        If one cannot be imported.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"module {name!r} of the suite cannot be imported: {error}. Install it, or run from its folder with "
+                "`python -m poolwise bench ...`."
+            ) from error
+
+
+def _modules(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise OptionError(f"{where}: 'modules' must be a list of names of Python modules; got {value!r}.")
+    try:
+        import_modules(value)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return tuple(value)
+
+
+def _refuse_headless(strategies: Sequence[StrategyUse], learner: str, where: str) -> None:
+    """Refuse strategies that read the weights of a linear model, where the learner has none."""
+    for use in strategies:
+        if NEEDS_HEAD & set(STRATEGIES[use.name].needs):
+            raise OptionError(
+                f"{where}: strategy {use.name!r} reads the weights of a linear model, which learner {learner!r} has "
+                "not; leave it out, or choose learner 'linear-probe'."
+            )
 
 
 def _keys(data: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
@@ -153,6 +255,14 @@ def _count(value: Any, key: str, where: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionError(f"{where}: {key!r} must be a whole number of at least {least}; got {value!r}.")
     return value
+
+
+def _number(value: Any, key: str, where: str, low: float, high: float) -> float:
+    """Check a number with low <= value <= high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+        raise OptionError(f"{where}: {key!r} must be a number {limits}; got {value!r}.")
+    return float(value)
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
@@ -178,8 +288,12 @@ def _strategy(entry: Any, where: str) -> StrategyUse:
     return StrategyUse(spec.name, options, str(keys.get("label", "")))
 
 
+SHARES = {"resample": (0.01, 1.0), "long_tail": (0.001, 1.0), "foreign": (0.0, 0.95), "noise": (0.0, 0.95)}
+"""Keys of a dataset that change what a seed meets, with their ranges."""
+
+
 def _dataset(entry: Any, where: str) -> DatasetUse:
-    keys = _keys(entry, ("task", "initial", "batch_size", "rounds", "label"), where)
+    keys = _keys(entry, ("task", "initial", "batch_size", "rounds", "label", *SHARES), where)
     for needed in ("task", "batch_size", "rounds"):
         if needed not in keys:
             raise OptionError(f"{where}: {needed!r} is missing; a dataset needs task, batch_size and rounds.")
@@ -193,7 +307,8 @@ def _dataset(entry: Any, where: str) -> DatasetUse:
     batch_size = _count(keys["batch_size"], "batch_size", where, 1)
     start, initial = _initial(keys.get("initial", batch_size), where)
     rounds = _count(keys["rounds"], "rounds", where, 0)
-    return DatasetUse(task, initial, batch_size, rounds, start, str(keys.get("label", "")))
+    shares = {key: _number(keys[key], key, where, *SHARES[key]) for key in SHARES if key in keys}
+    return DatasetUse(task, initial, batch_size, rounds, start, str(keys.get("label", "")), **shares)
 
 
 def _initial(value: Any, where: str) -> tuple[Literal["random", "strategy"], int]:
@@ -206,8 +321,18 @@ def _initial(value: Any, where: str) -> tuple[Literal["random", "strategy"], int
     return start, _count(keys[start], f"initial.{start}", where, 1)
 
 
-def _learner(value: Any, where: str) -> ProbeSettings:
-    keys = _keys(value, ("strength", "class_weight", "folds", "calibrate"), where)
+def _learner(value: Any, where: str) -> ProbeSettings | NamedLearner:
+    keys = _keys(value, ("name", "strength", "class_weight", "folds", "calibrate"), where)
+    name = keys.pop("name", "linear-probe")
+    if name != "linear-probe":
+        if keys:
+            raise OptionError(
+                f"{where}: {next(iter(keys))!r} is for the linear probe; learner {name!r} takes no options."
+            )
+        try:
+            return NamedLearner(str(name))
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{where}: {error}") from None
     if not isinstance(keys.get("calibrate", True), bool):
         raise OptionError(f"{where}: 'calibrate' must be true or false; got {keys['calibrate']!r}.")
     if isinstance(keys.get("strength"), str | bool):

@@ -215,7 +215,8 @@ with the t interval over seeds. The difference is paired: same seed, same initia
 the p value is, for all strategies of a data set together (Holm); + better and - worse than {baseline} at 5 %. Labels to
 match: where the mean curve reaches the final accuracy of {baseline}. Label entropy: 1 if all classes have equally many
 labels. CPU s per query: processor time of one thread. An oracle reads true labels: it is a reference, not a strategy to
-use. Intervals speak of other seeds (initial items and random choices) on the same pool, not of other pools."""
+use. Intervals speak of other seeds (initial items and random choices) on the same pool, and of other pools only where
+the suite draws one for each seed (`resample` below 1)."""
 
 
 def to_dict(lines: Sequence[Line], results: Results) -> dict[str, Any]:

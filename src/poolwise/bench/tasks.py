@@ -279,13 +279,33 @@ def _tiny_imagenet(name: str, folder: Path, pool: int | None, factor: float | No
         )
 
 
-def long_tail(labels: IndexArray, factor: float) -> IndexArray:
-    """Thin classes out exponentially: (n,) sorted rows, the same every time.
+@benchmark_task("tiny_imagenet_mobilenetv1")
+def tiny_imagenet_mobilenetv1(folder: Path, *, pool: int = 10_000, classes: int = 50) -> Task:
+    """Tiny ImageNet, MobileNet-v1 features: `pool` rows of width 64, 3,000 for testing, `classes` of 200 classes.
+
+    Which classes is drawn once.
+    """
+    name = "tiny_imagenet_mobilenetv1"
+    if not 2 <= classes <= 200:
+        raise OptionError(f"task {name!r}: classes must be between 2 and 200; got {classes}.")
+    kept = np.sort(rng_for(0, "benchmark classes").permutation(200)[:classes])
+    path = _file(folder, "features/tiny_imagenet200_pool100k_mobilenetv1_025_pca64.npz")
+    with np.load(path, allow_pickle=False) as data:
+        rows = np.flatnonzero(np.isin(data["labels"], kept))
+        labels = np.searchsorted(kept, data["labels"][rows])
+        features = data["features"][rows].astype(np.float32)
+    n_test = 3000
+    first = _subset(labels[:-n_test], pool, name)
+    return Task(name, features[first], labels[first], features[-n_test:], labels[-n_test:], tuple(str(c) for c in kept))
+
+
+def long_tail(labels: IndexArray, factor: float, rng: np.random.Generator | None = None) -> IndexArray:
+    """Thin classes out exponentially: (n,) sorted rows; without a generator the same every time.
 
     The k-th class of a drawn order keeps int(n_max * factor^(k / (C - 1))) rows, at least 1, n_max being the largest
     class.
     """
-    rng = rng_for(0, "long tail")
+    rng = rng or rng_for(0, "long tail")
     n_classes = int(labels.max()) + 1
     n_max = int(np.bincount(labels).max())
     kept = []

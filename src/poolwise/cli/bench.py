@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,17 @@ import poolwise.pool  # noqa: F401  (registers every strategy)
 from poolwise.bench.compare import compare as compare_results
 from poolwise.bench.compare import to_rich as comparison_table
 from poolwise.bench.run import run as run_suite
+from poolwise.bench.suite import bundled_names, describe, load_suite
 from poolwise.bench.table import summarise, to_dict, to_markdown, to_rich
 from poolwise.bench.tabular import format_table, run_tabular
-from poolwise.cli.output import echo_json, echo_rich, say, show_progress
+from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
 from poolwise.report.build_bench import bench_report
+
+TABULAR = "Protocol of the published tabular benchmark beside its numbers; see `poolwise bench tabular --help`"
 
 
 class SuiteGroup(TyperGroup):
-    """`poolwise bench FILE.toml` means `poolwise bench run FILE.toml`."""
+    """`poolwise bench FILE.toml` and `poolwise bench NAME` mean `poolwise bench run ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Insert `run` where the first word is no subcommand."""
@@ -32,14 +36,16 @@ bench_app = typer.Typer(
     cls=SuiteGroup,
     no_args_is_help=True,
     help="Run a suite of strategies, data sets and seeds, and compare with paired intervals.\n\n"
-    "Example:  poolwise bench benchmarks/suites/images.toml",
+    "`poolwise bench list` tells which suites can be run by name.\n\n"
+    "Example:  poolwise bench low-budget",
 )
 
 
 @bench_app.command("run")
 def run(
-    suite: Annotated[Path, typer.Argument(help="A suite file (TOML).")],
+    suite: Annotated[str, typer.Argument(help="A suite file (TOML), or a name from `poolwise bench list`.")],
     out: Annotated[Path | None, typer.Option(help="Folder for results; default: runs/SUITE.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Run only so many of the suite's seeds.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 2,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of data; default: $POOLWISE_DATA or ../shared/data.")
@@ -47,13 +53,15 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Run a suite, or what is left of it, and print the table; `bench FILE.toml` is short for this.
+    """Run a suite, or what is left of it, and print the table; `bench FILE.toml` and `bench NAME` are short for this.
 
-    Example:  poolwise bench benchmarks/suites/images.toml
+    Example:  poolwise bench low-budget
     """
-    folder = out or Path("runs") / suite.stem
+    plan = load_suite(suite)
+    plan = replace(plan, seeds=plan.seeds[:seeds])
+    folder = out or Path("runs") / Path(suite).stem
     with show_progress():
-        results = run_suite(suite, out=folder, workers=workers, data_dir=data_dir, resume=not fresh)
+        results = run_suite(plan, out=folder, workers=workers, data_dir=data_dir, resume=not fresh)
         page = bench_report(folder / "results.parquet", folder / "report.html")
     lines = summarise(results)
     (folder / "table.md").write_text(to_markdown(lines, results), encoding="utf-8")
@@ -64,6 +72,22 @@ def run(
     else:
         echo_rich(*to_rich(lines))
         say(f"Table: {folder}/table.md   Results: {folder}/results.parquet   Report: {page}")
+
+
+@bench_app.command("list")
+def list_suites(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the suites that can be run by name, with their size and the minutes they take on two cores.
+
+    Example:  poolwise bench list
+    """
+    rows = [describe(load_suite(name)) for name in bundled_names()]
+    rows.append({"suite": "tabular", "about": TABULAR, **dict.fromkeys(list(rows[0])[2:])})
+    if as_json:
+        echo_json({"suites": sorted(rows, key=lambda row: row["suite"])})
+    else:
+        echo_table("", sorted(rows, key=lambda row: row["suite"]))
 
 
 @bench_app.command("compare")

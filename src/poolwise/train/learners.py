@@ -1,20 +1,25 @@
 """Learners: what turns labeled rows into a model, by one small protocol.
 
 The linear probe is one; `SklearnLearner` makes one of any scikit-learn classifier with `fit` and
-`predict_proba`.
+`predict_proba`; `NamedLearner` is one of four such classifiers by the name that suites write.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 
-from poolwise.errors import InputError, OptionError
+from poolwise.errors import InputError, OptionError, unknown_name
 from poolwise.train.linear_probe import LinearHead, ProbeSettings, check_rows, fit_linear
 from poolwise.types import Array
 
@@ -126,3 +131,61 @@ class SklearnModel:
         if len(weight) == 1:  # two classes share one row: sigmoid(w) = softmax(-w / 2, w / 2)
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         return weight.astype(np.float32), bias.astype(np.float32)
+
+
+class SvmRbf(BaseEstimator):  # type: ignore[misc]
+    """Support vector machine with an RBF kernel, C = 1, gamma = 1 / (D var(x)).
+
+    Its probabilities are the softmax of the decision values: they order rows by margin as the machine itself
+    does, and are not calibrated. (Platt scaling needs rows that there are not in a first round.)
+    """
+
+    def fit(self, x: Array, y: Array) -> SvmRbf:
+        """Fit the machine."""
+        self.machine_ = SVC(kernel="rbf", C=1.0, gamma="scale", decision_function_shape="ovr").fit(x, y)
+        self.classes_ = self.machine_.classes_
+        return self
+
+    def predict_proba(self, x: Array) -> Array:
+        """Compute (n, P) probabilities; with two classes the decision value counts for one and against the other."""
+        decision = np.asarray(self.machine_.decision_function(x), dtype=np.float64)
+        values = np.column_stack([-decision, decision]) if decision.ndim == 1 else decision
+        return np.asarray(softmax(values, axis=1))
+
+
+class Neighbors(BaseEstimator):  # type: ignore[misc]
+    """Vote of the five nearest labeled rows, of all where there are fewer."""
+
+    def fit(self, x: Array, y: Array) -> Neighbors:
+        """Store the rows."""
+        self.voters_ = KNeighborsClassifier(n_neighbors=min(5, len(x))).fit(x, y)
+        self.classes_ = self.voters_.classes_
+        return self
+
+    def predict_proba(self, x: Array) -> Array:
+        """Compute the (n, P) shares of the votes."""
+        return np.asarray(self.voters_.predict_proba(x))
+
+
+NAMED: dict[str, Callable[[], Any]] = {
+    "knn": Neighbors,
+    "logistic": lambda: LogisticRegression(max_iter=5000),
+    "random-forest": lambda: RandomForestClassifier(n_estimators=100, n_jobs=1),
+    "svm-rbf": SvmRbf,
+}
+"""Classifiers that a suite may name; settings are those of scikit-learn but for what is written here."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLearner:
+    """A learner by its name in `NAMED`."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMED:
+            raise unknown_name("learner", self.name, [*NAMED, "linear-probe"])
+
+    def fit(self, x: Array, y: Array, n_classes: int, *, seed: int, start: Any = None) -> SklearnModel:
+        """Fit a fresh classifier; see `SklearnLearner.fit`."""
+        return SklearnLearner(NAMED[self.name]()).fit(x, y, n_classes, seed=seed)
