@@ -236,6 +236,17 @@ def test_only_settled_slices_judge(tmp_path):
     assert (len(indices), look) == (15, 2)
 
 
+def test_items_given_back_are_drawn_again_and_count_once(tmp_path):
+    pool = make_pool(tmp_path / "p")
+    first = pool.query("random", batch_size=40, audit=0.25)
+    pool.release()
+    second = pool.query("random", batch_size=40)
+    assert sorted(marked(second)) == sorted(marked(first))
+    assert [s.settled for s in slices(pool.store)] == [True, False]
+    answer(pool, second)
+    assert len(loop.audited(pool.store)[0]) == 10
+
+
 def test_a_correction_of_an_audit_label_counts(tmp_path):
     pool = make_pool(tmp_path / "p")
     batch = pool.query("random", batch_size=40, audit=0.25)

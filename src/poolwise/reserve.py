@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -66,6 +67,21 @@ class Slice:
     indices: IndexArray
     probabilities: Array
     settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What never changes of one batch: its slice, perhaps empty, and whether it needed the reserve."""
+
+    batch: int
+    round: int
+    indices: IndexArray
+    probabilities: Array
+    opened: bool
+
+
+_READ: WeakKeyDictionary[PoolStore, dict[int, _Past]] = WeakKeyDictionary()
+"""Batches that were read already, because reading a long history for each query would take long."""
 
 
 def plan_of(store: PoolStore) -> AuditPlan | None:
@@ -152,15 +168,12 @@ def slices(store: PoolStore) -> list[Slice]:
     """List the audit slices that were drawn, oldest first."""
     if plan_of(store) is None:
         return []
-    found = []
-    for batch in store.batches():
-        chosen = _chosen(batch.selection)
-        if chosen.any():
-            indices = batch.selection.indices[chosen]
-            waits = not batch.released and bool(np.isin(batch.unanswered, indices).any())
-            probabilities = np.asarray(batch.selection.components[PROBABILITY])[chosen]
-            found.append(Slice(batch.number, batch.round, indices, probabilities, not waits))
-    return found
+    waits = {batch.number: batch.unanswered for batch in store.batches(open_only=True)}
+    return [
+        Slice(p.batch, p.round, p.indices, p.probabilities, not np.isin(p.indices, waits.get(p.batch, ())).any())
+        for p in _past(store)
+        if len(p.indices)
+    ]
 
 
 def judges(store: PoolStore, as_of: int | None = None) -> IndexArray:
@@ -218,7 +231,7 @@ def draw(store: PoolStore, free: IndexArray, batch_size: int) -> Draw:
     """
     none = np.empty(0, dtype=np.int64)
     plan = plan_of(store)
-    if plan is None or any(batch.selection.notes.get(OPENED) for batch in store.batches()):
+    if plan is None or any(past.opened for past in _past(store)):
         return Draw(none, np.empty(0), free, {})
     order = audit_order(store, plan)
     waiting = order[np.isin(order, free)]
@@ -266,10 +279,19 @@ def for_annotators(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: row[key] for key in ("rank", "index", "item_id", "batch") if key in row} for row in rows]
 
 
-def _chosen(selection: Selection) -> BoolArray:
-    found = selection.components.get(AUDITED)
-    none: BoolArray = np.zeros(len(selection), dtype=bool)
-    return none if found is None or PROBABILITY not in selection.components else np.asarray(found, dtype=bool)
+def _past(store: PoolStore) -> list[_Past]:
+    """Read the batches of a pool, each once in the life of a process."""
+    known = _READ.setdefault(store, {})
+    numbers = range(1, store.n_batches + 1)
+    for number in numbers:
+        if number not in known:
+            batch = store.batch(number)
+            parts, size = batch.selection.components, len(batch.selection)
+            drawn = np.asarray(parts[AUDITED], dtype=bool) if PROBABILITY in parts else np.zeros(size, dtype=bool)
+            probabilities = np.asarray(parts.get(PROBABILITY, np.zeros(size)))[drawn]
+            opened = bool(batch.selection.notes.get(OPENED))
+            known[number] = _Past(number, batch.round, batch.selection.indices[drawn], probabilities, opened)
+    return [known[number] for number in numbers]
 
 
 def _spread(values: Array, audited: BoolArray) -> Array:

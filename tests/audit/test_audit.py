@@ -234,7 +234,7 @@ def test_no_saving_is_claimed_when_the_interval_includes_zero(low):
 def test_without_an_upper_bound_only_the_lower_one_is_said():
     assert "at least 1,600, about 1,900." in record(1600, 1900, math.inf).headline()
     assert "at least 1,600." in record(1600, math.inf, math.inf).headline()
-    assert "1,000 to any number" in record(1000, math.inf, math.inf).headline()
+    assert "anything from 1,000 labels up" in record(1000, math.inf, math.inf).headline()
 
 
 def test_a_loss_against_random_is_said_too():

@@ -133,12 +133,13 @@ class Audit:
                 f"Random labeling would have needed about {_round(needs.mean):,} "
                 f"({_round(needs.low):,}-{_round(needs.high):,})."
             )
-        high = "any number" if math.isinf(needs.high) else f"{_round(needs.high):,}"
+        low, high = f"{_round(needs.low):,}", f"{_round(needs.high):,}"
         if needs.high < self.n_labels:
-            return f"Random labeling would have needed only {_round(needs.low):,}-{high}: switch to random."
+            return f"Random labeling would have needed only {low}-{high}: switch to random."
+        span = f"anything from {low} labels up" if math.isinf(needs.high) else f"{low} to {high} labels"
         return (
-            f"Whether random labeling would have needed more cannot be said yet: {_round(needs.low):,} to {high} are "
-            "possible, and more audit items narrow this."
+            f"Whether random labeling would have needed more cannot be said yet ({span} is possible); "
+            "more audit items narrow this."
         )
 
 

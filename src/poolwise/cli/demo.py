@@ -40,9 +40,10 @@ def demo(
     with show_progress():
         pool = Pool.create(pool_dir, dataset="fashion-demo", seed=0)
         pool.embed("pixels")
-        pool.run("badge", batch_size=50, budget=300, oracle="source")
+        pool.run("badge", batch_size=100, budget=1000, oracle="source", audit=0.4)
         pool_page = pool.report()
     say(f"     {pool.status().headline()}")
+    say(f"     {pool.audit().headline()}")
     say(f"2/3  {len(SUITE['strategies'])} strategies x {seeds} paired seeds on the same images")
     with show_progress():
         results = run_suite({**SUITE, "seeds": seeds}, out=out / "bench", workers=workers)

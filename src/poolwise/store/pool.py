@@ -401,6 +401,12 @@ class PoolStore:
         with self._database.read() as connection:
             return ledger.select_batches(connection, ledger.OPEN if open_only else "1", ())
 
+    @property
+    def n_batches(self) -> int:
+        """How many batches were recorded; they are numbered 1, 2, ..."""
+        with self._database.read() as connection:
+            return ledger.next_batch(connection) - 1
+
     def batch(self, number: int) -> Batch:
         """Read one recorded batch back.
 
