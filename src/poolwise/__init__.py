@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import poolwise.auto  # noqa: F401  (registers the strategies that choose among strategies)
+import poolwise.auto
+import poolwise.engine  # noqa: F401  (registers the engines)
 from poolwise.errors import PoolwiseError
 from poolwise.query import select
 from poolwise.registry import acquisition, strategy

@@ -10,6 +10,8 @@
     |-- UnknownNameError (LookupError)   no such strategy, dataset, label, ...
     |-- ArrayMissingError (LookupError)  a strategy needs an array that is not there
     |-- MissingExtraError (ImportError)  an optional dependency is not installed
+    |-- EngineError (RuntimeError)       processes that work together failed
+    |   `-- WorkerLostError              one of them is gone
     `-- StoreError (OSError)             the pool directory cannot be read or written
         |-- PoolVersionError             made by a newer poolwise
         `-- CorruptArrayError            a part is truncated or does not match its checksum
@@ -61,6 +63,14 @@ class ArrayMissingError(PoolwiseError, LookupError):
 
 class MissingExtraError(PoolwiseError, ImportError):
     """An optional dependency is not installed."""
+
+
+class EngineError(PoolwiseError, RuntimeError):
+    """Processes that work together failed."""
+
+
+class WorkerLostError(EngineError):
+    """A process was killed or went away."""
 
 
 class StoreError(PoolwiseError, OSError):

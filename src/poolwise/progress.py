@@ -49,6 +49,13 @@ def task(what: str, total: int) -> Iterator[Task]:
     work.finish()
 
 
+def report(what: str, done: int, total: int) -> None:
+    """Pass on what a worker elsewhere says about its progress."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(what, done, total)
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Send the progress of everything inside the block to `listener`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,18 @@ from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, ch
 from poolwise.kernels.samples import MeanProbs
 from poolwise.ood.gate import Gate, make_gate
 from poolwise.reduce import NEEDS
-from poolwise.registry import DETECTORS, STRATEGIES, DetectorSpec, StrategySpec, check_options
-from poolwise.types import ARRAYS, PROBABILITIES, UNLABELED, FloatArray, IndexArray, QueryContext, Rows, Selection
+from poolwise.registry import DETECTORS, ENGINES, STRATEGIES, DetectorSpec, StrategySpec, check_options
+from poolwise.types import (
+    ARRAYS,
+    PROBABILITIES,
+    UNLABELED,
+    FloatArray,
+    IndexArray,
+    Picks,
+    QueryContext,
+    Rows,
+    Selection,
+)
 
 
 def select(
@@ -47,6 +57,10 @@ def select(
     boundary_distance: Any = None,
     oracle_labels: Any = None,
     device: str | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    address: str | None = None,
+    rounds: int = 1,
     **options: Any,
 ) -> Selection:
     """Choose the batch to label next from arrays.
@@ -72,6 +86,10 @@ def select(
     ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
     oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
     device : None for NumPy; "cuda" or "cpu" runs the logits of the head through torch on that device
+    engine : "local" (threads), "processes" or "ray"; the batch is the same with each
+    workers : threads, processes or Ray actors that share the rows of the pool; arrays should be memory-mapped files
+    address : of a running Ray cluster; without it Ray is started on this machine, and shut down again
+    rounds : 2 to choose approximately, for pools too large for an exact choice: see docs/guide/large-pools.md
     options : options of the strategy, and those that every strategy has: `within` ("seals", "anchors", "margin",
         "random") lets only a part of the items compete, `keep` says how many; `max_per_group` limits groups;
         `stochastic` ("power", "softmax", "softrank") and `beta` make a random batch of any score
@@ -109,6 +127,15 @@ def select(
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
     state: dict[str, Any] = {"labeled": labeled, "unlabeled": unlabeled, "labels": labels, "foreign": foreign}
+    if (engine, workers, rounds) != ("local", 1, 1):
+        if ood is not None:
+            raise OptionError(f"ood={ood!r} cannot be used with several workers. Leave it out, or use workers=1.")
+        context = build_context(spec, arrays, **state, options=checked, trusted=True)  # workers look for themselves
+        where: dict[str, Any] = {"device": device, "workers": workers, "address": address, "rounds": rounds}
+        split: Selection = ENGINES[engine](spec, context, batch_size=batch_size, seed=seed, options=checked, **where)
+        return split
+    if address is not None:
+        raise OptionError(f"address {address!r} is for engine 'ray'; got engine 'local'. Pass engine='ray'.")
     with backend.on(device):
         return choose(spec, arrays, state, batch_size=batch_size, seed=seed, options=checked, ood=ood)
 
@@ -272,9 +299,15 @@ def _extra(pool: dict[str, Any], wanted: Mapping[str, Any], within: str) -> dict
 
 
 def run_strategy(
-    spec: StrategySpec, context: QueryContext, *, batch_size: int, seed: int, options: Mapping[str, Any]
+    spec: StrategySpec,
+    context: QueryContext,
+    *,
+    batch_size: int,
+    seed: int,
+    options: Mapping[str, Any],
+    caller: Callable[..., Picks] = call,
 ) -> Selection:
-    """Call a strategy on a validated context and check its answer.
+    """Call a strategy on a validated context, in this process or by another `caller`, and check its answer.
 
     Raises
     ------
@@ -290,7 +323,7 @@ def run_strategy(
             "Ask for fewer items, or add items to the pool."
         )
     start = time.perf_counter()
-    picks = call(spec, context, int(batch_size), seed, options)
+    picks = caller(spec, context, int(batch_size), seed, options)
     _check_answer(spec, picks.indices, context.unlabeled, int(batch_size))
     return Selection(
         indices=picks.indices,
@@ -448,16 +481,29 @@ def _check(
             )
     _check_classes(wanted)
     if not trusted:
-        _check_values(spec, wanted, n_items, unlabeled)
+        check_values(spec, wanted, unlabeled)
 
 
-def _check_values(
-    spec: StrategySpec | DetectorSpec, wanted: Mapping[str, Any], n_items: int, unlabeled: IndexArray
+def check_values(
+    spec: StrategySpec | DetectorSpec,
+    arrays: Mapping[str, Any],
+    unlabeled: IndexArray,
+    stretch: range | None = None,
 ) -> None:
-    """Look for NaN and inf, once in each stored array; rows that will be streamed are looked at on that way."""
-    rest: IndexArray | None = None
+    """Look for NaN and inf, once in each stored array; rows that will be streamed are looked at on that way.
+
+    Parameters
+    ----------
+    unlabeled : rows that a streaming strategy will read
+    stretch : rows of the pool to look at; default all
+
+    Raises
+    ------
+    InputError
+        The row is named.
+    """
     done: set[int] = set()
-    for name, value in wanted.items():
+    for name, value in arrays.items():
         if value is None or name in ("labels", "oracle_labels"):
             continue
         if isinstance(value, LinearLogits):
@@ -468,18 +514,22 @@ def _check_values(
             continue
         done.add(id(rows))
         indices = None
-        if spec.streams and ARRAYS[name].per_row and not (origin == "probs" and name != "probs"):
-            rest = _others(unlabeled, n_items) if rest is None else rest
-            indices = rest
+        if ARRAYS[name].per_row:
+            whole = range(len(rows)) if stretch is None else stretch
+            streamed = spec.streams and not (origin == "probs" and name != "probs")
+            indices = _others(unlabeled, whole) if streamed else None
+            if indices is None and stretch is not None:
+                indices = np.arange(stretch.start, stretch.stop)
         for start, block in iter_blocks(rows, indices):
             pool = range(start, start + len(block)) if indices is None else indices[start : start + len(block)]
             check_block(origin, block, pool, probabilities=origin in PROBABILITIES)
 
 
-def _others(indices: IndexArray, n_items: int) -> IndexArray:
-    mask = np.ones(n_items, dtype=bool)
-    mask[indices] = False
-    return np.flatnonzero(mask)
+def _others(indices: IndexArray, stretch: range) -> IndexArray:
+    mask = np.ones(len(stretch), dtype=bool)
+    inside = indices[(indices >= stretch.start) & (indices < stretch.stop)]
+    mask[inside - stretch.start] = False
+    return np.flatnonzero(mask) + stretch.start
 
 
 def _check_classes(wanted: Mapping[str, Any]) -> None:

@@ -172,6 +172,7 @@ DATASETS: Registry[Any] = Registry("dataset")
 BACKBONES: Registry[Any] = Registry("backbone")
 PRETRAINERS: Registry[Any] = Registry("pretraining method")
 EXPORTERS: Registry[Any] = Registry("export format")
+ENGINES: Registry[Callable[..., Any]] = Registry("engine")
 SECTIONS: Registry[Any] = Registry("report section")
 
 

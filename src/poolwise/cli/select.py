@@ -37,6 +37,10 @@ def select(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    engine: Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Workers that share the rows; the batch stays the same.")] = 1,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=2, help="2 is approximate, for pools of tens of millions.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Also write the batch here (.json or .csv).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
@@ -54,7 +58,17 @@ def select(
         arrays["head_weight"], arrays["head_bias"] = read_head(head)
     options = parse_settings(STRATEGIES[strategy], setting or [])
     with show_progress():
-        selection = select_arrays(strategy, batch_size=batch_size, seed=seed, **arrays, **options)
+        selection = select_arrays(
+            strategy,
+            batch_size=batch_size,
+            seed=seed,
+            engine=engine,
+            workers=workers,
+            address=address,
+            rounds=rounds,
+            **arrays,
+            **options,
+        )
     if out is not None:
         selection.save(out)
     if as_json:

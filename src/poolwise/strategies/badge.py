@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.errors import OptionError
-from poolwise.kernels.d2 import GradientVectors, d2_sample
+from poolwise.kernels.d2 import D2Draw, GradientVectors, Points, d2_sample
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 
@@ -64,16 +64,31 @@ def badge(
     become too loose, plus draws x (B + L) pairs. Memory O(U + B (C + D)), plus O(L (C + D)) if conditioned.
     When every item left has the gradient of a chosen one, the lowest pool indices fill the batch.
     """
+    check_topk(topk)
+    vectors = GradientVectors(probs, embeddings, unlabeled, bias=bias, topk=topk)
+    given = given_points(embeddings, probs, labeled, bias=bias) if condition_on_labeled else None
+    draw = d2_sample([vectors], batch_size, rng, first="largest", given=given)
+    return explained(draw, unlabeled, None if topk is None else vectors.residual)
+
+
+def check_topk(topk: int | None) -> None:
+    """Refuse to keep no probabilities at all."""
     if topk is not None and topk < 1:
         raise OptionError(f"badge: topk must be at least 1, or none; got {topk}.")
-    vectors = GradientVectors(probs, embeddings, unlabeled, bias=bias, topk=topk)
-    given = None
-    if condition_on_labeled and len(labeled):
-        given = GradientVectors(probs, embeddings, labeled, bias=bias).take(np.arange(len(labeled)))
-    draw = d2_sample([vectors], batch_size, rng, first="largest", given=given)
+
+
+def given_points(embeddings: Rows, probs: Rows, labeled: IndexArray, *, bias: bool) -> Points | None:
+    """Gather the gradients of the labeled items, if there are any."""
+    if not len(labeled):
+        return None
+    return GradientVectors(probs, embeddings, labeled, bias=bias).take(np.arange(len(labeled)))
+
+
+def explained(draw: D2Draw, unlabeled: IndexArray, residual: float | None) -> Picks:
+    """Turn positions into pool indices, and say how the draws went."""
     notes = {"acceptance": draw.acceptance, "passes": 1 + draw.refreshes}
-    if topk is not None:
-        notes["residual"] = vectors.residual
+    if residual is not None:
+        notes["residual"] = residual
     return Picks(
         indices=unlabeled[draw.positions],
         scores=draw.sq_distances,

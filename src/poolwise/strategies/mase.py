@@ -8,6 +8,8 @@ Differs from the paper: boundary distances from one matrix product and a table o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from poolwise.kernels.blocks import load_rows
@@ -46,11 +48,21 @@ def mase(logits: Rows, head_weight: Array, unlabeled: IndexArray, *, batch_size:
     `equal_class_pairs` counts such pairs.
     """
     boundaries = Boundaries(np.asarray(head_weight))
+    indices, scores = stream_top(nearness(boundaries), {"logits": logits}, unlabeled, batch_size)
+    return explained(boundaries, logits, indices, scores)
+
+
+def nearness(boundaries: Boundaries) -> Callable[[FloatArray], FloatArray]:
+    """Return the score of (n, C) logits: minus the distance to the nearest boundary."""
 
     def score(logits: FloatArray) -> FloatArray:
         return -boundaries.nearest(logits)
 
-    indices, scores = stream_top(score, {"logits": logits}, unlabeled, batch_size)
+    return score
+
+
+def explained(boundaries: Boundaries, logits: Rows, indices: IndexArray, scores: FloatArray) -> Picks:
+    """Add the classes on both sides of the nearest boundary."""
     _, predicted, rival = boundaries.distances(load_rows(logits, indices, np.float64))
     return Picks(
         indices,
