@@ -90,3 +90,13 @@ def test_drawn_sets_cannot_exceed_the_rank_but_greedy_ones_can() -> None:
 def test_refuses_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="dpp"):
         pw.select("dpp", batch_size=2, **options, **pool())
+
+
+def test_the_scale_of_the_features_changes_nothing_even_where_squares_vanish() -> None:
+    arrays = pool(6)
+    expected = pw.select("dpp", batch_size=6, probs=np.full((80, 2), 0.5), embeddings=arrays["embeddings"]).indices
+    scaled = pw.select("dpp", batch_size=6, probs=np.full((80, 2), 0.5), embeddings=arrays["embeddings"] * 1e6).indices
+    assert scaled.tolist() == expected.tolist()
+    assert (
+        len(pw.select("dpp", batch_size=6, embeddings=arrays["embeddings"] * 1e-160, probs=np.full((80, 2), 0.5))) == 6
+    )

@@ -192,3 +192,12 @@ def test_labeled_items_count_as_taken_only_when_asked() -> None:
     assert pw.select("noise_stability", **arguments).indices[0] == first
     conditioned = pw.select("noise_stability", **arguments, condition_on_labeled=True)
     assert first not in conditioned.indices
+
+
+def test_huge_noise_stays_finite_and_is_the_difference_of_outputs() -> None:
+    h, weight = head(14)
+    noise = draw_noise(weight, 1e3, 4, np.random.default_rng(0))
+    p = softmax(h @ weight.T)
+    got = SampledMovements(h, p, np.arange(N), noise).take(np.arange(N)).x.reshape(N, 4, C)
+    expected = (softmax(h @ (weight + noise[2]).T) - p) / np.linalg.norm(p, axis=1, keepdims=True) / 2
+    assert got[:, 2] == pytest.approx(expected, abs=1e-9)

@@ -203,10 +203,17 @@ class SampledMovements:
 
 
 def _moved(p: FloatArray, t: FloatArray) -> FloatArray:
-    """softmax(z + t) - softmax(z) for p = softmax(z), without subtracting nearly equal numbers: p expm1(t - shift)."""
+    """softmax(z + t) - softmax(z) for p = softmax(z), without subtracting nearly equal numbers: p expm1(t - shift).
+
+    The shift is log sum p exp(t), by log1p where t is small.
+    """
     p = p[:, None, :]
-    with np.errstate(over="ignore"):
-        shift = np.log1p((p * np.expm1(np.clip(t, -700, 700))).sum(axis=2, keepdims=True))
+    largest = t.max(axis=2, keepdims=True)
+    total = (p * np.exp(t - largest)).sum(axis=2, keepdims=True)
+    shift = largest + np.log(np.maximum(total, np.finfo(np.float64).tiny))
+    small = np.abs(t).max(axis=2, keepdims=True) < 0.5
+    gain = (p * np.expm1(np.where(small, t, 0.0))).sum(axis=2, keepdims=True)
+    shift = np.where(small, np.log1p(gain), shift)
     return np.asarray(p * np.expm1(np.minimum(t - shift, 700)))
 
 

@@ -205,7 +205,8 @@ class KDpp:
         if not 1 <= size <= len(values):
             raise InputError(
                 f"a k-DPP of size {size} needs a kernel of at least that rank; got rank {len(values)} of "
-                f"{len(vectors)} items. Choose fewer items, or add a jitter to the diagonal."
+                f"{len(vectors)} items. Choose fewer items, add a jitter to the diagonal, or search greedily "
+                '(mode="map" of the strategy dpp), which does.'
             )
         self.values, self.vectors, self.size = values, vectors, size
         self._log = np.log(values / np.exp(np.log(values).mean()))

@@ -151,7 +151,7 @@ def _gamma(embeddings: Rows, unlabeled: IndexArray, rng: np.random.Generator) ->
     back = back.reshape(pairs.shape)
     apart = pairs[0] != pairs[1]
     s2 = float(np.median(sq_norms(x[back[0, apart]] - x[back[1, apart]]))) if apart.any() else 0.0
-    return 1 / (2 * s2) if s2 > 0 else 0.5
+    return 1 / (2 * s2) if s2 > np.finfo(np.float64).tiny else 0.5
 
 
 def _likeliest(
