@@ -72,7 +72,7 @@ def probcover(
     if radius is None:
         seen = 0 if labels is None else len(np.unique(labels[labeled]))
         radius = pure_radius(rows, items, n_classes or (seen if seen > 1 else batch_size), purity, rng)
-    graph, targets = _graph(rows, items, radius, batch_size, rng)
+    graph, targets = ball_graph(rows, items, radius, batch_size, rng)
     free = np.isin(items, unlabeled, assume_unique=True)
     covered = np.zeros(len(targets), dtype=bool)
     covered[graph.of_all(np.flatnonzero(~free))] = True
@@ -110,7 +110,7 @@ def pure_radius(rows: Rows, items: IndexArray, n_classes: int, purity: float, rn
     return float(np.nextafter(np.float32(limit), np.float32(0))) if np.isfinite(limit) else 2.0
 
 
-def _graph(
+def ball_graph(
     rows: Rows, items: IndexArray, radius: float, batch_size: int, rng: np.random.Generator
 ) -> tuple[Graph, IndexArray]:
     """Balls of all items over all items, or over reference items when that has too many edges."""
