@@ -212,9 +212,17 @@ def _pick(
         "unlabeled": drawn.unlabeled,
         "labels": state.labels,
         "foreign": state.rejected,
+        "history": _history(store, spec),
     }
     count = batch_size - len(drawn.audit)
     return choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
+
+
+def _history(store: PoolStore, spec: StrategySpec) -> list[Selection]:
+    """Past batches of a strategy that wants to see them, oldest first; there are no others before it chooses."""
+    if "history" not in spec.takes_state:
+        return []
+    return [batch.selection for batch in store.batches() if batch.selection.strategy == spec.name]
 
 
 def _model_arrays(model: Model, embeddings: Rows, n_classes: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +61,7 @@ def select(
     workers: int = 1,
     address: str | None = None,
     rounds: int = 1,
+    history: Sequence[Selection] = (),
     **options: Any,
 ) -> Selection:
     """Choose the batch to label next from arrays.
@@ -90,6 +91,7 @@ def select(
     workers : threads, processes or Ray actors that share the rows of the pool; arrays should be memory-mapped files
     address : of a running Ray cluster; without it Ray is started on this machine, and shut down again
     rounds : 2 to choose approximately, for pools too large for an exact choice: see docs/guide/large-pools.md
+    history : past batches, oldest first, for strategies that learn from their own choices (bandits)
     options : options of the strategy, and those that every strategy has: `within` ("seals", "anchors", "margin",
         "random") lets only a part of the items compete, `keep` says how many; `max_per_group` limits groups;
         `stochastic` ("power", "softmax", "softrank") and `beta` make a random batch of any score
@@ -127,6 +129,7 @@ def select(
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
     state: dict[str, Any] = {"labeled": labeled, "unlabeled": unlabeled, "labels": labels, "foreign": foreign}
+    state["history"] = history
     if (engine, workers, rounds) != ("local", 1, 1):
         if ood is not None:
             raise OptionError(f"ood={ood!r} cannot be used with several workers. Leave it out, or use workers=1.")
@@ -155,7 +158,7 @@ def choose(
 
     Parameters
     ----------
-    state : labeled, unlabeled, labels, foreign, as for `select`
+    state : labeled, unlabeled, labels, foreign, history, as for `select`
     """
     if ood is None:
         context = build_context(spec, arrays, **state, trusted=trusted, options=options)
@@ -227,6 +230,7 @@ def build_context(
     unlabeled: Any = None,
     labels: Any = None,
     foreign: Any = None,
+    history: Sequence[Selection] = (),
     trusted: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> QueryContext:
@@ -278,7 +282,7 @@ def build_context(
         wanted["logits" if fused else key] = value
     extra = _extra(pool, wanted, (options or {}).get("within", "all"))
     _check(spec, wanted | extra, n_items, unlabeled_idx, trusted)
-    return QueryContext(labeled_idx, unlabeled_idx, wanted, extra)
+    return QueryContext(labeled_idx, unlabeled_idx, wanted, extra, tuple(history))
 
 
 def _extra(pool: dict[str, Any], wanted: Mapping[str, Any], within: str) -> dict[str, Any]:

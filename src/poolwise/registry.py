@@ -1,7 +1,7 @@
 """Registries: named things that the CLI, the benchmark, the docs and the contract tests find by themselves.
 
 A strategy is a plain function. Parameters before `*` name the arrays it needs (`types.ARRAYS`, and
-`labeled` / `unlabeled`); one with the default None is used when it is there. Parameters after `*` are
+`labeled` / `unlabeled` / `history`); one with the default None is used when it is there. Parameters after `*` are
 `batch_size`, `rng`, and options with a type and a default. From that signature follow the CLI choice,
 `--set option=value`, the documentation and the contract tests.
 """
@@ -23,7 +23,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGIN_GROUP = "poolwise.plugins"
-STATE = ("labeled", "unlabeled")
+STATE = ("labeled", "unlabeled", "history")
 
 
 class Registry(Generic[T]):

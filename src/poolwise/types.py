@@ -143,12 +143,14 @@ class QueryContext:
     """A state plus exactly the arrays that a strategy named; already validated.
 
     extra : arrays for what is handled around the strategy: costs, groups, and what a reducer needs
+    history : past batches of the same strategy, oldest first
     """
 
     labeled: IndexArray
     unlabeled: IndexArray
     arrays: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Selection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

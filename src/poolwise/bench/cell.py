@@ -21,7 +21,7 @@ from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.stats.balance import class_counts, class_entropy, imbalance_ratio, mean_class_accuracy
 from poolwise.train.learners import Learner, LinearProbe, Model, NamedLearner
 from poolwise.train.linear_probe import LinearHead, ProbeSettings
-from poolwise.types import IndexArray, plain
+from poolwise.types import IndexArray, Selection, plain
 
 FROM_MODEL = {"logits", "probs", "head_weight", "head_bias", "prob_samples", "predicted_loss"}
 """Arrays that do not exist before the first fit."""
@@ -73,6 +73,7 @@ def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
     asked, cost, chosen_by = _initial(cell, spec, world)
     model: Model | None = None
     rows = []
+    history: list[Selection] = []
     for number in range(cell.dataset.rounds + 1):
         labeled = _of_interest(cell, world, asked)
         model, seconds_fit = fit(
@@ -88,8 +89,10 @@ def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
         if number == cell.dataset.rounds or left == 0:
             break
         seed = _stream(cell.seed, "benchmark query", number)
-        batch, cost = _query(spec, cell, world, asked, model, min(cell.dataset.batch_size, left), seed)
-        asked = np.sort(np.concatenate([asked, batch]))
+        size = min(cell.dataset.batch_size, left)
+        selection, cost = _query(spec, cell, world, asked, model, size, seed, history)
+        history.append(selection)
+        asked = np.sort(np.concatenate([asked, selection.indices]))
         chosen_by = "strategy"
     return rows
 
@@ -119,8 +122,8 @@ def _initial(cell: Cell, spec: StrategySpec, world: World) -> tuple[IndexArray, 
     cold = not FROM_MODEL & set(spec.needs)
     if cell.dataset.start == "strategy" and cold and spec.name != "random":
         none = np.empty(0, dtype=np.int64)
-        batch, cost = _query(spec, cell, world, none, None, size, _stream(cell.seed, "benchmark start", 0))
-        return np.sort(batch), cost, "strategy"
+        selection, cost = _query(spec, cell, world, none, None, size, _stream(cell.seed, "benchmark start", 0), [])
+        return np.sort(selection.indices), cost, "strategy"
     return np.sort(rng_for(cell.seed, "benchmark initial").permutation(n_pool)[:size]), Cost(0.0, 0.0), "random"
 
 
@@ -132,7 +135,8 @@ def _query(
     model: Model | None,
     batch_size: int,
     seed: int,
-) -> tuple[IndexArray, Cost]:
+    history: list[Selection],
+) -> tuple[Selection, Cost]:
     arrays: dict[str, Any] = {"embeddings": world.pool}
     if isinstance(model, LinearHead):
         arrays |= {"head_weight": model.head_weight, "head_bias": model.head_bias}
@@ -151,10 +155,11 @@ def _query(
         labels=world.answers[labeled] if len(labeled) else None,
         trusted=True,
         options=cell.strategy.options,
+        history=history,
     )
     start = time.process_time()
     selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
-    return selection.indices, Cost(selection.seconds, time.process_time() - start)
+    return selection, Cost(selection.seconds, time.process_time() - start)
 
 
 def _row(
