@@ -127,12 +127,19 @@ def nominate(now: Situation, candidates: Sequence[str], count: int, seed: int) -
     Returns
     -------
     Nominations of the candidates that can run; if none can, those of `random`.
+
+    Raises
+    ------
+    UnknownNameError, OptionError
+        If a candidate is none.
     """
     chosen: dict[str, IndexArray] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(candidates):
         try:
             chosen[name] = ask(now, name, count, seed).indices
+        except OptionError:
+            raise
         except (ArrayMissingError, InputError) as error:
             left_out[name] = str(error).split(";")[0]
     if not chosen:
