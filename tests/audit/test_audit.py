@@ -199,6 +199,34 @@ def test_a_read_only_pool_is_audited_without_a_cache(audited, monkeypatch):
     assert not (audited.path / "audit.json").exists()
 
 
+def test_a_perfect_and_a_hopeless_model_prove_no_saving(tmp_path):
+    """All models agree on every item: what was not seen is still possible."""
+    x = np.zeros((400, 4), dtype=np.float32)
+    x[np.arange(400), np.arange(400) % 3] = 20
+    perfect = Pool.create(tmp_path / "perfect", embeddings=x + np.random.default_rng(0).normal(size=x.shape) * 0.01)
+    rounds(perfect, 4, batch_size=50, audit=0.4)
+    hopeless = Pool.create(tmp_path / "hopeless", embeddings=x)
+    rounds(hopeless, 1, batch_size=100, audit=0.5, answer=lambda i: f"own class {i}")
+    for pool in (perfect, hopeless):
+        found = pool.audit(worth=0.01)
+        assert found.saved is None
+        assert found.benefit.low < -0.03
+        assert found.benefit.high > 0.03
+        assert "cannot be said yet" in found.headline()
+    assert perfect.audit().accuracy.mean == 1
+    assert perfect.audit(worth=0.01).rules[2].stop is False
+
+
+def test_items_that_all_joined_training_judge_no_more(tmp_path):
+    pool = make_pool(tmp_path / "p")
+    for _ in range(2):
+        batch = pool.query("random", batch_size=50, audit=0.4, audit_train=1)
+        pool.label(batch.indices, [f"c{i % 3}" for i in batch.indices.tolist()])
+        pool.fit()
+    assert "are trained on" in pool.audit().text()
+    assert pool.audit().n_trained == 100
+
+
 # --- words ----------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +262,7 @@ def test_no_saving_is_claimed_when_the_interval_includes_zero(low):
 def test_without_an_upper_bound_only_the_lower_one_is_said():
     assert "at least 1,600, about 1,900." in record(1600, 1900, math.inf).headline()
     assert "at least 1,600." in record(1600, math.inf, math.inf).headline()
-    assert "anything from 1,000 labels up" in record(1000, math.inf, math.inf).headline()
+    assert "anything from 1,000 up is possible" in record(1000, math.inf, math.inf).headline()
 
 
 def test_a_loss_against_random_is_said_too():

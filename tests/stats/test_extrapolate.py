@@ -54,6 +54,7 @@ def test_a_flat_curve_needs_no_labels_or_infinitely_many():
     found = fit_power(N, np.full((1, 5), 0.7), np.ones(5))
     assert np.isinf(found.labels_to(0.8)[0])
     assert found.labels_to(0.6)[0] < 1
+    assert found.labels_to(0.7)[0] == 0
 
 
 def test_shapes_are_checked():

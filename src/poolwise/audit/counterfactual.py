@@ -122,15 +122,30 @@ def labels_needed(
     sizes = random.sizes.astype(np.float64)
     needed = fit_power(sizes, curves, weights=sizes).labels_to(level)
     low, high = np.quantile(needed[1:], [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
-    return Interval(float(needed[0]), float(low), float(high), 1 - alpha, len(now)), curves
+    unseen = unseen_share(len(now), alpha)
+    measured = fit_power(sizes, curves[:1], weights=sizes)
+    low = min(float(low), float(measured.labels_to(level[0] - unseen)[0]))
+    high = max(float(high), float(measured.labels_to(level[0] + unseen)[0]))
+    return Interval(float(needed[0]), low, high, 1 - alpha, len(now)), curves
 
 
 def benefit(random: RandomModels, strategy: NDArray[np.float64], alpha: float, rng: np.random.Generator) -> Interval:
     """Accuracy of a model trained on the strategy's picks minus that of the last size of random training sets."""
     items, splits = random.resampled(rng, DRAWS)
     gaps = -random.minus(strategy, items, splits)[:, -1]
-    low, high = np.quantile(gaps[1:], [alpha / 2, 1 - alpha / 2])
-    return Interval(float(gaps[0]), float(low), float(high), 1 - alpha, len(strategy))
+    return widened(gaps, alpha, len(strategy))
+
+
+def widened(draws: Array, alpha: float, n: int) -> Interval:
+    """Make the interval of resampled values, the measured one first, never narrower than what n items can show."""
+    low, high = np.quantile(draws[1:], [alpha / 2, 1 - alpha / 2])
+    mean, unseen = float(draws[0]), unseen_share(n, alpha)
+    return Interval(mean, min(float(low), mean - unseen), max(float(high), mean + unseen), 1 - alpha, n)
+
+
+def unseen_share(n: int, alpha: float) -> float:
+    """Share of items on which models may differ although none of n did: resampling cannot show what was not seen."""
+    return float(1 - (alpha / 2) ** (1 / n))
 
 
 def _with_strength(learner: Learner, model: Model) -> Learner:

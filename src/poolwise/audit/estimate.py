@@ -36,7 +36,7 @@ GAIN_LABELS = 1000
 STOP_SET = 2000
 POWERED_FROM = 30
 """Below so many audit items the normal approximation of the prediction-powered interval is not shown."""
-RESERVE_ROWS = 20_000
+RESERVE_ROWS = 10_000
 
 
 def audit(
@@ -100,6 +100,8 @@ def _why_nothing(store: PoolStore, state: PoolState, found: Audit) -> str:
         return f"How accurate the model is on the whole pool is not known: nothing was audited. Begin with {begin}."
     if not found.n_audit and found.n_waiting:
         return f"Nothing is audited yet: {found.n_waiting} audit items wait in batches that are not fully answered."
+    if not found.n_audit and not found.n_skipped and found.look:
+        return f"No audit item judges the model: all were given back or are trained on. Audit more with {begin}."
     if not found.n_audit:
         skipped = f" ({found.n_skipped} audit items were skipped)" if found.n_skipped else ""
         return f"Nothing is audited yet{skipped}. Label another batch with {begin}."
@@ -202,8 +204,7 @@ class _Auditor:
         values = weights @ right.T / n  # (draws + 1, k)
         curves = fit_power(np.array(sizes, dtype=np.float64), values, np.array(sizes, dtype=np.float64))
         gains = curves.at(sizes[-1] + more) - curves.at(sizes[-1])
-        low, high = np.quantile(gains[1:], [alpha / 2, 1 - alpha / 2])
-        return Interval(float(gains[0]), float(low), float(high), 1 - alpha, n), more
+        return counterfactual.widened(gains, alpha, n), more
 
     def random_needs(
         self, x: Array, now: NDArray[np.float64], alpha: float, rng: np.random.Generator

@@ -136,9 +136,9 @@ class Audit:
         low, high = f"{_round(needs.low):,}", f"{_round(needs.high):,}"
         if needs.high < self.n_labels:
             return f"Random labeling would have needed only {low}-{high}: switch to random."
-        span = f"anything from {low} labels up" if math.isinf(needs.high) else f"{low} to {high} labels"
+        span = f"anything from {low} up is" if math.isinf(needs.high) else f"{low} to {high} are"
         return (
-            f"Whether random labeling would have needed more cannot be said yet ({span} is possible); "
+            f"Whether random labeling would have needed more labels cannot be said yet ({span} possible); "
             "more audit items narrow this."
         )
 

@@ -33,11 +33,15 @@ class PowerCurves:
         return out
 
     def labels_to(self, target: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Find the number of labels at which each curve reaches its target: (k,), inf where it never does."""
+        """Find the number of labels at which each curve reaches its target: (k,), inf where it never does.
+
+        A flat curve at its target, up to rounding, reaches it with 0 labels.
+        """
         gap = self.a - np.asarray(target, dtype=np.float64)
         with np.errstate(divide="ignore", over="ignore"):
             n = np.where(gap > 0, (self.b / np.maximum(gap, 1e-300)) ** (1 / self.c), np.inf)
-        return np.asarray(n, dtype=np.float64)
+        flat = (self.b < 1e-9) & (gap > -1e-9)
+        return np.asarray(np.where(flat, 0.0, n), dtype=np.float64)
 
 
 def fit_power(n: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]) -> PowerCurves:
