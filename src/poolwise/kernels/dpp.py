@@ -92,7 +92,7 @@ class KernelVectors:
     ) -> None:
         self.rows, self.indices, self.quality, self.gamma = rows, indices, quality, gamma
         self.origin = origin
-        self.row_bytes = 8 * (int(rows.shape[1]) + count)
+        self.row_bytes = 16 * (int(rows.shape[1]) + count)  # rows, Cholesky rows, and as much again to compute them
 
     def __len__(self) -> int:
         return len(self.indices)
