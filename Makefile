@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format bench bench-tabular bench-speed docs clean
+.PHONY: demo test test-all check format bench bench-tabular bench-speed bench-imagenet docs clean
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -39,6 +39,9 @@ bench-tabular: .venv/dev    ## the tabular benchmark beside its published number
 
 bench-speed: .venv/bench    ## time and memory beside public packages, in about 20 minutes on 2 cores
 	$(BIN)/python -m benchmarks.speed
+
+bench-imagenet: .venv/base  ## 10,000 of 1.28 million rows by five strategies; needs 6 GB of disk for a while
+	$(BIN)/python -m benchmarks.speed.imagenet
 
 clean:
 	rm -rf .venv demo-out

@@ -2,10 +2,11 @@
 
     python -m benchmarks.speed                       # everything, about 20 minutes
     python -m benchmarks.speed --only margin         # the cases whose name holds "margin", printed only
+    python -m benchmarks.speed --only margin --out benchmarks/results     # the same, and their rows replaced
     python -m benchmarks.speed --parts scaling
 
 Every figure comes from a process of its own with one thread, so that nothing is left over from an earlier one.
-Parts that were not measured are taken over from the results that are there.
+Results are written after each part; what was not measured is taken over from the results that are there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def run_cases(chosen: Sequence[Case], repeats: int, tiny: bool) -> list[dict[str
         words = ["case", case.name, "--repeats", str(repeats), *(["--tiny"] if tiny else [])]
         known = {"task": case.task, "against": case.against, "data": case.data, "required": case.required}
         record = {**known, "name": case.name, **in_child(*words)}
+        record.pop("environment", None)
         records.append(record)
         ratio = f"{record['ratio']:.3g}x of {case.required:.3g}x" if "ratio" in record else record["text"]
         say(f"[{number}/{len(chosen)}] {case.name}: {table.verdict(record)}, {ratio}")
@@ -149,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line names; exit code 1 if an answer is wrong or a child failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases whose name holds one of these")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=None)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=None, help="default: all, or cases with --only")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tiny", action="store_true", help="a few rows each: shows that it works, measures nothing")
     parser.add_argument("--data-dir", type=Path, default=Path("../shared/data"))
@@ -161,18 +163,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(case.name for case in (chosen or CASES)))
         return 0 if chosen else 1
     parts = given.parts or (("cases",) if given.only else PARTS)
-    results: dict[str, Any] = {"command": COMMAND, "environment": environment()}
-    if "cases" in parts:
-        results["cases"] = run_cases(chosen, given.repeats, given.tiny)
-    if "scaling" in parts:
-        results["scaling"] = run_scaling(given.repeats, given.tiny)
-    if "reach" in parts:
-        results["reach"] = run_reach((300, 600) if given.tiny else reach.SIZES)
-    if "features" in parts:
-        results["features"] = run_features(given.data_dir, given.repeats)
     out = given.out or (None if given.only or given.tiny else RESULTS)
-    if out is not None:
-        write(results, out)
+    results: dict[str, Any] = {"command": COMMAND, "environment": environment()}
+    measure: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "cases": lambda: run_cases(chosen, given.repeats, given.tiny),
+        "scaling": lambda: run_scaling(given.repeats, given.tiny),
+        "reach": lambda: run_reach((300, 600) if given.tiny else reach.SIZES),
+        "features": lambda: run_features(given.data_dir, given.repeats),
+    }
+    for part in parts:
+        results[part] = measure[part]()
+        if out is not None:
+            write(results, out)
     print(page(results))
     bad = [r for r in results.get("cases", []) if r["status"] in ("wrong", "failed")]
     return 1 if bad else 0
@@ -183,9 +185,8 @@ def write(results: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "speed.json"
     earlier = json.loads(path.read_text()) if path.exists() else {}
-    for record in results.get("cases", []):
-        record.pop("environment", None)
-    whole = {**earlier, **results}
+    rows = {r["name"]: r for r in (*earlier.get("cases", []), *results.get("cases", []))}
+    whole = {**earlier, **results, "cases": [rows[case.name] for case in CASES if case.name in rows]}
     path.write_text(json.dumps(whole, indent=1) + "\n")
     if whole.get("scaling"):
         plot.draw(whole["scaling"], out / "speed.svg")

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.peers import textbook
 from benchmarks.peers.packages import PIP_NAMES
 from benchmarks.speed import __main__ as driver
-from benchmarks.speed import checks, plot, reach, scaling, table
+from benchmarks.speed import checks, imagenet, plot, reach, scaling, table
 from benchmarks.speed.case import Check, Trial
 from benchmarks.speed.cases import CASES
 from benchmarks.speed.child import measure, run_case
@@ -169,3 +169,22 @@ def test_the_head_is_as_sure_as_a_trained_one() -> None:
     weight, bias = head(x, 100)
     assert weight.shape == (100, 128) and bias.shape == (100,)
     assert len(np.unique((x @ weight.T + bias).argmax(axis=1))) > 60
+
+
+def test_the_imagenet_script_makes_selects_reports_and_cleans_up(tmp_path: Path, capsys: Any) -> None:
+    small = ["--rows", "600", "--width", "16", "--classes", "5", "--batch-size", "20", "--only", "margin", "base"]
+    assert imagenet.main([*small, "--folder", str(tmp_path / "data"), "--out", str(tmp_path)]) == 0
+    assert not (tmp_path / "data").exists()
+    records = json.loads((tmp_path / "imagenet.json").read_text())["records"]
+    assert [r["strategy"] for r in records] == ["margin", "base"]
+    assert all(r["distinct"] == 20 and r["rows"] == 600 for r in records)
+    assert "| margin |" in (tmp_path / "imagenet.md").read_text()
+
+
+def test_imagenet_limits_are_enforced() -> None:
+    fine = {"strategy": "margin", "wall_s": 80.0, "cpu_s": 150.0, "peak": 4e8, "load": [1.0, 2.0]}
+    assert imagenet.verdict(fine) == "pass"
+    assert imagenet.verdict({**fine, "wall_s": 95.0}) == "FAIL (wall)"
+    assert imagenet.verdict({**fine, "peak": 1.1e9}) == "FAIL (memory)"
+    assert imagenet.verdict({**fine, "wall_s": 200.0, "load": [9.0, 9.0]}) == "FAIL (wall, on a busy machine)"
+    assert imagenet.verdict({"strategy": "base", "failed": "MemoryError"}) == "failed: MemoryError"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,13 +38,35 @@ def test_an_unknown_device_is_refused_in_words() -> None:
         pw.select("margin", batch_size=1, device="toaster", **head())
 
 
-def test_converting_a_read_only_float16_array_gives_numpys_bits() -> None:
-    bits = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256).copy()
-    bits.setflags(write=False)
-    out = np.empty(bits.shape, dtype=np.float32)
-    backend.convert(bits, out)
-    expected = bits.astype(np.float32)
-    finite = ~np.isnan(expected)
-    assert np.array_equal(out[finite].view(np.uint32), expected[finite].view(np.uint32))
-    assert np.isnan(out[~finite]).all()
-    assert not bits.flags.writeable
+ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)
+
+
+@pytest.mark.parametrize("through_torch", [True, False])
+@pytest.mark.parametrize("finite_only", [True, False])
+def test_every_float16_value_becomes_numpys_float32_bit_for_bit(
+    monkeypatch: pytest.MonkeyPatch, through_torch: bool, finite_only: bool
+) -> None:
+    if not through_torch:
+        monkeypatch.delitem(sys.modules, "torch")
+    halves = ALL_HALVES[np.isfinite(ALL_HALVES)] if finite_only else ALL_HALVES  # inf and NaN take another way
+    source = np.tile(halves, 3).reshape(-1, 32)  # more than one tile
+    source.setflags(write=False)
+    out = np.empty(source.shape, dtype=np.float32)
+    backend.convert(source, out)
+    expected = source.astype(np.float32)
+    number = ~np.isnan(expected)
+    assert np.array_equal(out.view(np.uint32)[number], expected.view(np.uint32)[number])
+    assert np.isnan(out[~number]).all()
+    if not through_torch:
+        assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+    assert not source.flags.writeable
+
+
+def test_converting_parts_of_rows_gives_numpys_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    source = ALL_HALVES.reshape(256, 256)[::2, :100]
+    out = np.empty(source.shape, dtype=np.float32)
+    backend.convert(source, out)
+    assert np.array_equal(out.view(np.uint32), source.astype(np.float32).view(np.uint32))
+    empty = np.empty((0, 4), dtype=np.float32)
+    backend.convert(np.empty((0, 4), dtype=np.float16), empty)

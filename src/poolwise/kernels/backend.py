@@ -79,18 +79,42 @@ class Affine:
         return np.asarray(torch.addmm(bias, there, weight).cpu().numpy())
 
 
-def convert(source: Array, out: Array) -> None:
-    """Copy `source` into `out` of another dtype; through torch where it is already loaded and faster.
+HALF_TILE = 2**16
+"""Values of float16 converted at a time; their float32 stay in the second-level cache."""
 
-    float16 to float32 takes torch a quarter of NumPy's time (4.3 against 1.2 billion values a second on one core)
-    and gives the same bits. Importing torch for that alone would cost more than it saves.
+
+def convert(source: Array, out: Array) -> None:
+    """Copy `source` into `out` of another dtype; float16 to float32 by the fastest way that gives NumPy's bits.
+
+    Through torch where it is already loaded (importing it for that alone would cost more than it saves), else by
+    shifting bits. NumPy's own way branches on every zero: on the output of a ReLU it takes five times as long.
+    Billions of values a second on one core: torch 1.6, shifts 1.2, NumPy 0.8 (Gaussian) or 0.2 (ReLU).
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and source.dtype == np.float16 and out.dtype == np.float32 and source.flags.c_contiguous:
-        torch.from_numpy(out).copy_(torch.from_numpy(_alias(source)))
+    halves = source.dtype == np.float16 and out.dtype == np.float32
+    if halves and source.flags.c_contiguous and out.flags.c_contiguous:
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            torch.from_numpy(out).copy_(torch.from_numpy(_alias(source)))
+        else:
+            _convert_halves(source.reshape(-1), out.reshape(-1))
     else:
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes inf, which the caller reports by row
             np.copyto(out, source, casting="unsafe")
+
+
+def _convert_halves(source: Array, out: Array) -> None:
+    """Move the bits of float16 to their places in float32, and scale by 2^112, the difference of the exponents."""
+    bits, moved = source.view(np.int16), out.view(np.int32)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(source), HALF_TILE):
+            here = slice(start, start + HALF_TILE)
+            if bits[here].max() >= 0x7C00 or bits[here].view(np.uint16).max() >= 0xFC00:  # inf or NaN
+                np.copyto(out[here], source[here])
+                continue
+            np.copyto(moved[here], bits[here])  # the sign fills the upper half
+            np.left_shift(moved[here], 13, out=moved[here])
+            np.bitwise_and(moved[here], -0x70002000, out=moved[here])  # keep the sign, 5 + 10 bits, no sign copies
+            np.multiply(out[here], np.float32(2.0**112), out=out[here])
 
 
 def _alias(source: Array) -> Array:
