@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 import poolwise
 from poolwise.cli.add import add
 from poolwise.cli.audit import audit
+from poolwise.cli.auto import auto_app
 from poolwise.cli.bench import bench_app
 from poolwise.cli.demo import demo
 from poolwise.cli.doctor import doctor
@@ -81,6 +82,7 @@ VERBS: dict[str, Callable[..., None]] = {
 for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 app.add_typer(bench_app, name="bench")
+app.add_typer(auto_app, name="auto")
 
 
 @app.callback(invoke_without_command=True)
