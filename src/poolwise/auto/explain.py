@@ -83,7 +83,8 @@ def reasons(notes: Mapping[str, Any]) -> list[str]:
     if "gain_over_equal" in notes:
         out.append(
             "in rehearsal on the labeled items the learned weights changed the loss by "
-            f"{-notes['gain_over_equal']:+.3g} against equal ones, the best candidate alone by {-notes['gain_of_best_candidate']:+.3g}"
+            f"{-notes['gain_over_equal']:+.3g} against equal ones, "
+            f"the best candidate alone by {-notes['gain_of_best_candidate']:+.3g}"
         )
     elif "search" in notes:
         out.append(f"nothing was learned: {notes['search']}")
