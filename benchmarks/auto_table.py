@@ -58,7 +58,8 @@ def page(folder: Path) -> str:
     adjusted = np.ones((len(strategies), len(datasets)))
     adjusted[others] = holm(p_values.ravel()).reshape(p_values.shape)
     lines = [
-        f"{len(datasets)} settings, {len(strategies)} strategies, {len(seeds)} paired seeds ({', '.join(map(str, seeds))}). "
+        f"{len(datasets)} settings, {len(strategies)} strategies, "
+        f"{len(seeds)} paired seeds ({', '.join(map(str, seeds))}). "
         "Numbers are points of test accuracy, area under the learning curve.",
         "",
         "| strategy | mean rank | mean regret to the best candidate | largest regret | mean gain over random | "
@@ -68,12 +69,17 @@ def page(folder: Path) -> str:
     for k in np.argsort(ranks, kind="stable"):
         worst, most = int(gain[:, k].argmin()), int(regret[:, k].argmax())
         sure = adjusted[k] < 0.05
-        lines.append(
-            f"| {strategies[k]} | {ranks[k]:.1f} | {regret[:, k].mean():+.2f} | "
-            f"{regret[most, k]:+.2f} ({datasets[most]}) | {gain[:, k].mean():+.2f} | {(gain[:, k] > 0).sum()} / {(gain[:, k] < 0).sum()} | "
-            f"{(sure & (gain[:, k] > 0)).sum()} / {(sure & (gain[:, k] < 0)).sum()} | "
-            f"{gain[worst, k]:+.2f} ({datasets[worst]}) |"
-        )
+        cells = [
+            strategies[k],
+            f"{ranks[k]:.1f}",
+            f"{regret[:, k].mean():+.2f}",
+            f"{regret[most, k]:+.2f} ({datasets[most]})",
+            f"{gain[:, k].mean():+.2f}",
+            f"{(gain[:, k] > 0).sum()} / {(gain[:, k] < 0).sum()}",
+            f"{(sure & (gain[:, k] > 0)).sum()} / {(sure & (gain[:, k] < 0)).sum()}",
+            f"{gain[worst, k]:+.2f} ({datasets[worst]})",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"`{SUBJECT}` minus others, interval over settings:", ""]
     lines += ["| minus | difference | settings better | worst setting |", "|---|---|---|---|"]
     for k in np.argsort(ranks, kind="stable"):
