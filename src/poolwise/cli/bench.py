@@ -12,14 +12,18 @@ from typer.core import TyperGroup
 import poolwise.pool  # noqa: F401  (registers every strategy)
 from poolwise.bench.compare import compare as compare_results
 from poolwise.bench.compare import to_rich as comparison_table
+from poolwise.bench.leaderboard import leaderboard as make_leaderboard
 from poolwise.bench.run import run as run_suite
-from poolwise.bench.suite import bundled_names, describe, load_suite
+from poolwise.bench.suite import BUNDLED, bundled_names, describe, load_suite
 from poolwise.bench.table import summarise, to_dict, to_markdown, to_rich
 from poolwise.bench.tabular import format_table, run_tabular
 from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
 from poolwise.report.build_bench import bench_report
+from poolwise.report.leaderboard import write_leaderboard
 
 TABULAR = "Protocol of the published tabular benchmark beside its numbers; see `poolwise bench tabular --help`"
+
+EXAMPLE = BUNDLED.parent / "add_method.md"
 
 
 class SuiteGroup(TyperGroup):
@@ -105,6 +109,41 @@ def compare(
         echo_json(changes.to_dict())
     else:
         echo_rich(comparison_table(changes))
+
+
+@bench_app.command("leaderboard")
+def leaderboard(
+    results: Annotated[list[Path], typer.Argument(help="results.parquet files, or folders that hold one.")],
+    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("leaderboard.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")] = False,
+) -> None:
+    """Write one page over several result files: ranks, who beats whom, areas with paired intervals, seconds.
+
+    Example:  poolwise bench leaderboard runs/text runs/open-set --out page.html
+    """
+    board = make_leaderboard(results)
+    page = write_leaderboard(board, out)
+    if as_json:
+        echo_json({**board.to_dict(), "page": str(page)})
+    else:
+        for group in board.groups:
+            echo_table(
+                f"{group.name} ({len(group.datasets)} data sets)",
+                [
+                    {"strategy": name, "mean rank": rank}
+                    for name, rank in zip(group.strategies, group.ranks, strict=True)
+                ],
+            )
+        say(f"Page: {page}")
+
+
+@bench_app.command("add-method")
+def add_method() -> None:
+    """Print a worked example of a strategy in a package of your own that suites can name.
+
+    Example:  poolwise bench add-method
+    """
+    print(EXAMPLE.read_text(encoding="utf-8"), end="")
 
 
 @bench_app.command("tabular")

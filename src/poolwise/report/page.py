@@ -6,6 +6,7 @@ hostile item id or a section of a third party cannot make the file call home.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -39,16 +40,16 @@ TEMPLATE = """\
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="generator" content="poolwise">
-<title>{{ report.title }}</title>
+<title>{{ title }}</title>
 <style>
 {{ style }}
 </style>
 </head>
 <body>
 <header>
-<h1>{{ report.title }}</h1>
-{% if report.subtitle %}
-<p class="lead">{{ report.subtitle }}</p>
+<h1>{{ title }}</h1>
+{% if subtitle %}
+<p class="lead">{{ subtitle }}</p>
 {% endif %}
 </header>
 <main>
@@ -59,7 +60,7 @@ TEMPLATE = """\
 {% endfor %}
 </main>
 <footer>
-<p>Made by poolwise{% if report.made %} on {{ report.made }}{% endif %}. This file needs no network.</p>
+<p>Made by poolwise{% if made %} on {{ made }}{% endif %}. This file needs no network.</p>
 </footer>
 </body>
 </html>
@@ -69,13 +70,21 @@ TEMPLATE = """\
 def page(report: Report) -> str:
     """Return the whole page as text; sections with nothing to show are left out."""
     bodies = [(name, SECTIONS[name](report)) for name in reading_order(SECTIONS.names())]
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    shown = [(name, body) for name, body in bodies if body]
+    return document(report.title, report.subtitle, report.made, shown)
+
+
+def document(title: str, subtitle: str, made: str, sections: Sequence[tuple[str, str]], style: str = "") -> str:
+    """Put sections (id, HTML that is safe already) into a whole page; `style` is added to that of all pages."""
+    common = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return str(
         render(
             TEMPLATE,
-            report=report,
-            style=Markup(style),
-            sections=[(name, Markup(body)) for name, body in bodies if body],
+            title=title,
+            subtitle=subtitle,
+            made=made,
+            style=Markup(common + style),
+            sections=[(name, Markup(body)) for name, body in sections],
         )
     )
 
