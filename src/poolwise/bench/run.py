@@ -5,17 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +22,11 @@ from poolwise.bench.cell import Cell, run_cell
 from poolwise.bench.results import Results, write_atomic, write_results
 from poolwise.bench.suite import Suite, load_suite, make_suite
 from poolwise.bench.tasks import Task, load_task
+from poolwise.engine import map_tasks
 from poolwise.errors import InputError, OptionError, PoolwiseError
 from poolwise.registry import STRATEGIES
 from poolwise.types import plain
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = (
     "poolwise.query",
     "poolwise.bench.cell",
@@ -52,6 +47,8 @@ def run(
     workers: int = 1,
     data_dir: str | Path | None = None,
     resume: bool = True,
+    engine: str = "processes",
+    address: str | None = None,
 ) -> Results:
     """Run a benchmark, or what is left of it.
 
@@ -61,6 +58,8 @@ def run(
     out : folder for the results: `cells/` with one file a finished run, and `results.parquet`; None keeps nothing
     workers : processes with one thread each. The rows, but for seconds, do not depend on it.
     data_dir : folder of data; see `bench.tasks.load_task`
+    engine : "processes", or "ray"; other machines of a cluster must see the temporary folder (TMPDIR) of this one
+    address : of a running Ray cluster; default: start Ray on this machine
     resume : skip runs whose results are in `out`. A result is used only if settings, data and code are the same.
 
     Returns
@@ -91,7 +90,7 @@ def run(
             work.advance(len(done))
             places = {cell.dataset.label: str(Path(scratch) / digests[cell.dataset.label]) for cell in cells}
             todo = [(cell, key) for cell, key in zip(cells, keys, strict=True) if key not in done]
-            for (cell, key), outcome in _outcomes(todo, places, workers):
+            for (cell, key), outcome in _outcomes(todo, places, engine, workers, address):
                 if isinstance(outcome, str):
                     failures.append((cell.dataset.label, cell.strategy.label, cell.seed, outcome))
                 else:
@@ -201,30 +200,21 @@ Outcome = list[dict[str, Any]] | str
 
 
 def _outcomes(
-    todo: Sequence[tuple[Cell, str]], places: Mapping[str, str], workers: int
+    todo: Sequence[tuple[Cell, str]], places: Mapping[str, str], engine: str, workers: int, address: str | None
 ) -> Iterator[tuple[tuple[Cell, str], Outcome]]:
-    if workers == 1 or len(todo) < 2:
+    if engine == "processes" and (workers == 1 or len(todo) < 2):
         with threadpool_limits(1):
             for cell, key in todo:
                 yield (cell, key), _attempt(cell, places[cell.dataset.label])
         return
-    with _one_thread(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_in_worker, cell, places[cell.dataset.label]): (cell, key) for cell, key in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a benchmark process died, perhaps for lack of memory. Finished runs are kept: run the same command "
-                "again, with fewer workers."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    items = [(cell, places[cell.dataset.label]) for cell, _ in todo]
+    for position, outcome in map_tasks(_in_worker, items, engine=engine, workers=workers, address=address):
+        yield todo[position], outcome
 
 
-def _in_worker(cell: Cell, place: str) -> Outcome:
+def _in_worker(item: tuple[Cell, str]) -> Outcome:
     with threadpool_limits(1):
-        return _attempt(cell, place)
+        return _attempt(*item)
 
 
 def _attempt(cell: Cell, place: str) -> Outcome:
@@ -235,18 +225,3 @@ def _attempt(cell: Cell, place: str) -> Outcome:
         return str(error)
     except Exception as error:  # a strategy of a third party may raise anything
         return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let processes started inside the block begin with one BLAS thread."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

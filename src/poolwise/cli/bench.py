@@ -54,6 +54,8 @@ def run(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of data; default: $POOLWISE_DATA or ../shared/data.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="Where runs are done: processes, or ray.")] = "processes",
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

@@ -29,10 +29,11 @@ STORE_BYTES = 128 * 2**20
 
 
 @contextmanager
-def cluster(workers: int, address: str | None) -> Iterator[Any]:
+def cluster(workers: int, address: str | None, *, threads: int | None = None) -> Iterator[Any]:
     """Give the module `ray`, connected; what was started here is shut down at the end.
 
-    A Ray session that this process has begun itself is used, and left as it is.
+    A Ray session that this process has begun itself is used, and left as it is. `threads` is how many a process of a
+    private Ray may use for arithmetic; default: an equal share of the processors.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def cluster(workers: int, address: str | None) -> Iterator[Any]:
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         settings |= {"address": "local", "include_dashboard": False, "num_cpus": max(workers, os.cpu_count() or 1)}
-        settings |= {"object_store_memory": STORE_BYTES, "runtime_env": {"env_vars": _environment(workers)}}
+        settings |= {"object_store_memory": STORE_BYTES, "runtime_env": {"env_vars": _environment(workers, threads)}}
     else:
         settings["address"] = address
     try:
@@ -69,11 +70,12 @@ def cluster(workers: int, address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _environment(workers: int) -> dict[str, str]:
+def _environment(workers: int, threads: int | None) -> dict[str, str]:
     """What the processes of a private Ray need to know."""
     here = str(Path(poolwise.__file__).parents[1])
     found = {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
-    found |= {name: os.environ.get(name, str(max(1, (os.cpu_count() or 1) // workers))) for name in THREAD_VARIABLES}
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    found |= {name: str(threads) if threads else os.environ.get(name, share) for name in THREAD_VARIABLES}
     return found | {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", loopback())}
 
 
