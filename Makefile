@@ -18,13 +18,17 @@ PYTEST := $(BIN)/python -m pytest
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
+.venv/all: .venv/dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,torch,ray]'
+	touch $@
+
 demo: .venv/base            ## build a pool from bundled images, compare strategies, write a report
 	$(BIN)/poolwise demo
 
 test: .venv/dev             ## the tests that every change must pass, in under 20 minutes on 2 cores
 	$(PYTEST) -n 2
 
-test-all: .venv/dev         ## all tests, also slow ones; GPU tests skip without a GPU
+test-all: .venv/all         ## all tests, also slow ones; GPU tests skip without a GPU
 	$(PYTEST) -m ''
 
 check: .venv/dev            ## format, lint, types, direction of imports

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,7 +89,10 @@ def test_stopping_the_command_stops_its_workers(tmp_path, sign, code):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60_000, 128)).astype(np.float32))
     command = [sys.executable, "-m", "poolwise", "select", "--strategy", "coreset", "--embeddings", "x.npy"]
     command += ["--batch-size", "6000", "--engine", "processes", "--workers", "2"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    environment = os.environ | {"PYTHONPATH": str(Path(pw.__file__).parents[1])}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
         workers = []
         while len(workers) < 2 and running.poll() is None:
             workers = psutil.Process(running.pid).children()

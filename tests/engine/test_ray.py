@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,8 +40,11 @@ def test_the_command_of_the_guide_equals_one_process_and_leaves_no_ray_behind(tm
     command = [sys.executable, "-m", "poolwise", "select", "--strategy", "coreset", "--embeddings", "x.npy"]
     before = {p.pid for p in psutil.process_iter() if "raylet" in p.name()}
     answers = []
+    environment = os.environ | {"PYTHONPATH": str(Path(pw.__file__).parents[1])}
     for engine_options in (["--engine", "ray", "--workers", "2"], ["--engine", "local"]):
-        answers.append(subprocess.run([*command, *engine_options], cwd=tmp_path, capture_output=True, text=True))
+        answers.append(
+            subprocess.run([*command, *engine_options], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        )
         assert answers[-1].returncode == 0, answers[-1].stderr
     assert answers[0].stdout == answers[1].stdout and answers[0].stdout.count("\n") == 101
     assert {p.pid for p in psutil.process_iter() if "raylet" in p.name()} == before

@@ -24,6 +24,7 @@ from poolwise.errors import EngineError, WorkerLostError, missing_extra
 from poolwise.types import IndexArray, Picks
 
 POLL_S = 0.2
+START_ATTEMPTS = 2
 STORE_BYTES = 128 * 2**20
 """Ray's own object store; arrays do not pass through it."""
 
@@ -57,17 +58,27 @@ def cluster(workers: int, address: str | None, *, threads: int | None = None) ->
         settings |= {"object_store_memory": STORE_BYTES, "runtime_env": {"env_vars": _environment(workers, threads)}}
     else:
         settings["address"] = address
-    try:
-        ray.init(**settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise EngineError(
-            f"cannot reach Ray at {address or 'this machine'} ({str(error).splitlines()[0]}). "
-            "Give --address HOST:PORT of a running cluster, or leave it out to start Ray here."
-        ) from error
+    _connect(ray, settings, attempts=1 if address else START_ATTEMPTS)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, settings: Mapping[str, Any], attempts: int) -> None:
+    """Connect to Ray; on a busy machine its own processes may wait too long for each other, so a start is repeated."""
+    for _ in range(attempts):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:  # Ray raises many kinds
+            ray.shutdown()
+            cause = error
+    where, reason = settings["address"], str(cause).strip().splitlines() or [type(cause).__name__]
+    raise EngineError(
+        f"cannot reach Ray at {'this machine' if where == 'local' else where} ({reason[0][:300]}). "
+        "Give --address HOST:PORT of a running cluster, or leave it out to start Ray here."
+    ) from cause
 
 
 def _environment(workers: int, threads: int | None) -> dict[str, str]:
