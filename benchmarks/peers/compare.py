@@ -109,7 +109,7 @@ def page(results: Results, notes: str) -> str:
             "its first items; every strategy then starts from them, and its queries get the same probabilities of the "
             "same linear probe. AUBC in percent. *Same picks*: seeds in which both chose the same items in all rounds.",
             "## In short",
-            f"{len(rows)} pairs; {len(rows) - len(apart)} agree within the corrected interval, {len(apart)} do not"
+            f"{len(rows)} pairs; {len(rows) - len(apart)} show no difference after correction (Holm), {len(apart)} do"
             + (f": {'; '.join(f'{r.peer} on {r.dataset}' for r in apart)}." if apart else "."),
             f"Identical to ours, pick for pick, on every data set and seed: {', '.join(identical) or 'none'}.",
             "## All pairs",
