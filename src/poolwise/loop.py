@@ -25,7 +25,7 @@ from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.train.linear_probe import LinearHead
 from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
 
-MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias"}
+MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias", "prob_samples"}
 
 Answers = Callable[[IndexArray], Sequence[Annotation]]
 """An oracle: from (n,) pool indices to their annotations."""

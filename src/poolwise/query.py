@@ -13,9 +13,20 @@ import poolwise.ood
 import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.calling import call
 from poolwise.calling import row_scorer as row_scorer
+from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
 from poolwise.kernels import backend
-from poolwise.kernels.blocks import LinearLogits, LogProbs, Softmax, as_rows, check_block, iter_blocks, stored
+from poolwise.kernels.blocks import (
+    LinearLogits,
+    LogProbs,
+    Softmax,
+    as_rows,
+    check_block,
+    iter_blocks,
+    load_rows,
+    stored,
+)
+from poolwise.kernels.posterior import fit_posterior
 from poolwise.kernels.samples import MeanProbs
 from poolwise.ood.gate import Gate, make_gate
 from poolwise.reduce import NEEDS
@@ -31,6 +42,9 @@ from poolwise.types import (
     Rows,
     Selection,
 )
+
+HEAD_SAMPLES = 16
+"""Heads drawn around a given one where a strategy needs prob_samples."""
 
 
 def select(
@@ -81,7 +95,8 @@ def select(
     embeddings : (N, D) float
     logits, probs : (N, C) float; rows of probs sum to 1
     head_weight, head_bias : (C, D), (C,) float; last linear layer
-    prob_samples : (N, S, C) float; where there are neither probs, logits nor a head, their mean is probs
+    prob_samples : (N, S, C) float; where there are neither probs, logits nor a head, their mean is probs;
+        drawn around the head by Laplace's method where it is given with embeddings and labels
     costs : (N,) float > 0; every strategy then prefers items that are worth their price
     groups : (N,) int; with max_per_group=m, at most m items of a group enter the batch
     ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
@@ -270,6 +285,8 @@ def build_context(
         pool["labels"] = _hide(known, labeled_idx if labeled is None else labeled, labeled_idx, n_items)
     elif not len(labeled_idx):
         pool["labels"] = np.full(n_items, UNLABELED, dtype=np.int64)
+    if "prob_samples" in (*spec.needs, *spec.uses) and "prob_samples" not in pool and len(labeled_idx):
+        _sample_head(pool, labeled_idx)
     wanted: dict[str, Any] = {}
     for key in (*spec.needs, *spec.uses):
         fused = key == "probs" and spec.from_logits is not None and "probs" not in pool
@@ -455,6 +472,14 @@ def _derive(name: str, pool: dict[str, Any]) -> Any:
     elif name == "probs" and "prob_samples" in pool:
         pool["probs"] = MeanProbs(pool["prob_samples"])
     return pool.get(name)
+
+
+def _sample_head(pool: dict[str, Any], labeled: IndexArray) -> None:
+    """Derive prob_samples from embeddings and a head: 16 heads drawn around it, the same ones in every query."""
+    if "embeddings" in pool and "head_weight" in pool:
+        rows = load_rows(pool["embeddings"], labeled, np.float64)
+        posterior = fit_posterior(rows, pool["head_weight"], pool.get("head_bias"))
+        pool["prob_samples"] = posterior.prob_samples(pool["embeddings"], HEAD_SAMPLES, rng_for(0, "laplace"))
 
 
 def _linear(pool: dict[str, Any]) -> LinearLogits:

@@ -6,8 +6,12 @@ Differs from the paper: there is none. An item is worth d(i) t(i)^a s(i)^b: d it
 labeled or picked item, t its mean cosine similarity to its neighbours, s = sum_c p_ic / (1 + n_c) with n_c the labels
 of class c and the expected true classes of the picks so far. Classes without labels attract by distance and
 typicality; no class chooses first; copies of a pick are worth next to nothing.
-Tried and left out: correcting the predictions for the shares of classes in the pool (expectation maximisation), which
-lost accuracy on long-tailed Tiny ImageNet features.
+Measured, mean accuracy over the rounds in percent: long-tailed Tiny ImageNet features, 5 seeds of which 2 chose the
+constants, 4 rounds of 200: random 18.3, base 18.8, this 21.5, an oracle with even true classes 23.1; balanced Tiny
+ImageNet features, 2 seeds: 24.3, 24.4, 27.7; 20 newsgroups, 3 seeds: 65.9, 66.7, 69.4. It loses on Fashion-MNIST
+pixels, 10 to 60 labels a class, 3 seeds: random 76.0, base 78.0, this 74.9.
+Tried and left out: a factor for the margin (Fashion-MNIST 75.8 at best, the long tail no better); correcting the
+predictions for the class shares of the pool by expectation maximisation (the long tail lost 1.3).
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ SMALLEST = 1e-6
     family="balance",
     paper="poolwise",
     cost="k-means, one pass, then B picks among max(20,000, 5 B) items",
-    use_when="Many classes of unequal or unknown size, and good embeddings; also before every class has been seen.",
+    use_when="Many classes of unequal or unknown size and good embeddings; few even classes: use base.",
 )
 def balanced(
     embeddings: Rows,
