@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import poolwise as pw
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError, UnknownNameError
@@ -218,3 +219,34 @@ def test_a_trusted_store_is_not_read_twice() -> None:
     assert not reads, "rows that will be streamed were read beforehand"
     build_context(STRATEGIES["coreset"], {"embeddings": Counted()})
     assert reads
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "7", None, True])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(OptionError, match="seed must be a whole number"):
+        pw.select("random", embeddings=np.eye(5), batch_size=2, seed=seed)
+
+
+def test_a_sparse_matrix_is_refused_with_how_to_make_it_dense():
+    with pytest.raises(InputError, match="TruncatedSVD"):
+        pw.select("coreset", embeddings=scipy.sparse.eye_array(5, format="csr"), batch_size=2)
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(InputError, match="real numbers"):
+        pw.select("coreset", embeddings=np.eye(5) * 1j, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("typiclust", {"max_clusters": 0}),
+        ("typiclust", {"n_neighbors": -1}),
+        ("cluster_margin", {"cluster_size": 0}),
+        ("cluster_margin", {"candidates_per_pick": float("nan")}),
+        ("kmeans", {"iterations": 0}),
+    ],
+)
+def test_an_option_out_of_range_is_named(name, option):
+    with pytest.raises(OptionError, match=next(iter(option))):
+        pw.select(name, embeddings=np.eye(5), batch_size=2, head_weight=np.eye(5), **option)

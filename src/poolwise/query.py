@@ -334,9 +334,13 @@ def run_strategy(
     ------
     BudgetError
         If batch_size is not between 1 and U.
+    OptionError
+        If batch_size or seed is no whole number, or seed is negative or too large.
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
         raise OptionError(f"batch_size must be a whole number; got {batch_size!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise OptionError(f"seed must be a whole number between 0 and 2**64 - 1; got {seed!r}. Try seed=0.")
     n_free = len(context.unlabeled)
     if not 1 <= batch_size <= n_free:
         raise BudgetError(
@@ -351,7 +355,7 @@ def run_strategy(
         scores=None if picks.scores is None else np.asarray(picks.scores, dtype=np.float32),
         strategy=spec.name,
         options=dict(options),
-        seed=seed,
+        seed=int(seed),
         seconds=time.perf_counter() - start,
         components=picks.components,
         notes=picks.notes,

@@ -35,13 +35,15 @@ def test_takes_one_item_from_each_far_cluster() -> None:
     assert got.indices.tolist() == [10, 5]
 
 
-def test_a_cold_start_begins_at_the_row_nearest_the_mean() -> None:
-    x = np.array([[0.0], [1.0], [2.0], [3.0], [9.0]])  # mean 3
+def test_a_cold_start_begins_at_the_row_whose_farthest_row_is_nearest() -> None:
+    x = np.array([[0.0], [1.0], [2.0], [3.0], [9.0], [3.5]])  # farthest rows: 9, 8, 7, 6, 9, 5.5; mean 3.08
     got = pw.select("coreset", embeddings=x, batch_size=2)
-    assert got.indices.tolist() == [3, 4]
+    assert got.indices.tolist() == [5, 4]
     assert got.scores is not None
-    assert got.scores.tolist() == [6.0, 6.0]
-    assert got.notes["cover_radius"] == 3.0
+    assert got.scores.tolist() == [5.5, 5.5]
+    assert got.components["nearest"].tolist() == [-1, 5]
+    assert got.notes["cover_radius"] == 3.5
+    assert pw.select("coreset", embeddings=x, batch_size=2, first="mean").indices.tolist() == [3, 4]
 
 
 def test_a_random_cold_start_follows_the_seed() -> None:

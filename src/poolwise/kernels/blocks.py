@@ -374,7 +374,9 @@ def check_block(name: str, block: Array, pool: Sequence[int] | IndexArray, *, pr
     broken = ~np.isfinite(block.reshape(len(block), -1)).all(axis=1)
     if broken.any():
         row = pool[int(np.flatnonzero(broken)[0])]
-        raise InputError(f"{name} row {row} holds NaN or inf; every value must be finite. Drop or repair that item.")
+        raise InputError(
+            f"{name} row {row} holds NaN or inf; every value must be finite and fit float32. Drop or repair that item."
+        )
     if probabilities:
         sums = block.sum(axis=-1)
         bad = (np.abs(sums - 1) > 1e-3) | (block.min(axis=-1) < 0)
@@ -415,6 +417,11 @@ def as_rows(value: Any, name: str) -> Rows:
     InputError
         If the value is not numeric.
     """
+    if hasattr(value, "tocsr"):  # scipy.sparse
+        raise InputError(
+            f"{name} is a sparse {value.shape[0]} x {value.shape[1]} matrix; strategies need dense rows. Reduce it first "
+            "with sklearn.decomposition.TruncatedSVD(256).fit_transform(...), or pass .toarray() if it is small."
+        )
     if isinstance(value, np.ndarray):
         array = value
     elif hasattr(value, "detach"):  # torch
@@ -433,6 +440,6 @@ def as_rows(value: Any, name: str) -> Rows:
             raise InputError(
                 f"{name} holds values that are not numbers ({error}). Pass a numeric array; encode text columns first."
             ) from error
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise InputError(f"{name} has dtype {array.dtype}; expected numbers. Pass a numeric array.")
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or array.dtype.kind == "c":
+        raise InputError(f"{name} has dtype {array.dtype}; expected real numbers. Pass a numeric array.")
     return array

@@ -38,6 +38,7 @@ from numpy.typing import DTypeLike
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, load_rows, read_rows
 from poolwise.kernels.distances import sq_norms
+from poolwise.kernels.onecenter import one_center
 from poolwise.kernels.team import Here, Team
 from poolwise.progress import task
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Rows
@@ -779,7 +780,7 @@ def k_center(
     unlabeled: IndexArray,
     batch_size: int,
     *,
-    first: Literal["center", "random"] = "center",
+    first: Literal["center", "mean", "random"] = "mean",
     rng: np.random.Generator | None = None,
     n_shards: int = 1,
     team: Team | None = None,
@@ -797,7 +798,8 @@ def k_center(
     labeled : (L,) int64 pool indices; may be empty
     unlabeled : (U,) int64 pool indices, sorted
     batch_size : 1 <= B <= U
-    first : start without labeled rows: the row nearest the mean of the unlabeled rows, or a random one
+    first : start without labeled rows: the 1-centre of the unlabeled rows (the row whose farthest row is nearest),
+        the row nearest their mean, or a random one
     rng : needed for first="random"
     n_shards : parts into which the unlabeled rows are cut; the picks are the same for any number
     team : a `Part` for each stretch of `unlabeled`, wherever they live; instead of n_shards
@@ -832,6 +834,8 @@ def k_center(
     if not len(known):
         if first == "random" and rng is not None:
             start_id = int(rng.choice(unlabeled))
+        elif first == "center":
+            start_id = one_center(rows, unlabeled)
         else:
             start_id = _nearest_to_mean(team, frame, fetch)
         x = frame.place(read_rows(rows, as_key(np.array([start_id])), frame.origin.dtype))

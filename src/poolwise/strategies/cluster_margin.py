@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from poolwise.errors import OptionError
 from poolwise.kernels.clustering import kmeans
 from poolwise.kernels.sampling import best_first, stream_scores
 from poolwise.registry import strategy
 from poolwise.types import FloatArray, IndexArray, Picks, Rows
+
+MAX_CLUSTERS = 2000
 
 
 @strategy(
@@ -54,6 +57,11 @@ def cluster_margin(
     -----
     Time k-means with (L + U) / cluster_size centres, at most 2000; then O(U C). Memory O(N + K D).
     """
+    if cluster_size < 1 or not candidates_per_pick >= 1:
+        raise OptionError(
+            "cluster_margin: cluster_size and candidates_per_pick must be at least 1; "
+            f"got {cluster_size} and {candidates_per_pick}."
+        )
     items = np.union1d(labeled, unlabeled)
     n_clusters = int(np.clip(len(items) // cluster_size, 1, MAX_CLUSTERS))
     clusters = kmeans(embeddings, items, n_clusters, rng)
@@ -69,9 +77,6 @@ def cluster_margin(
         components={"margin": 1 - scores[chosen], "cluster": cluster},
         notes={"clusters": n_clusters, "candidates": n_candidates, "groups": len(np.unique(group))},
     )
-
-
-MAX_CLUSTERS = 2000
 
 
 def _certainty(probs: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from poolwise.errors import OptionError
 from poolwise.kernels.clustering import kmeans as divide
 from poolwise.kernels.clustering import nearest_members
 from poolwise.kernels.distances import UnitRows
@@ -54,6 +55,8 @@ def kmeans(
     -----
     Time O(iterations x min(U, 256 B) x B x D); beyond 1000 clusters 39 training rows each. Memory O(U + B D).
     """
+    if iterations < 1:
+        raise OptionError(f"kmeans: iterations must be at least 1; got {iterations}.")
     rows = UnitRows(embeddings) if normalize else embeddings
     clusters = divide(rows, unlabeled, batch_size, rng, iterations=iterations)
     order = np.argsort(-clusters.sizes, kind="stable")

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from poolwise.errors import OptionError
 from poolwise.kernels.clustering import kmeans
 from poolwise.kernels.distances import UnitRows
 from poolwise.kernels.neighbors import mean_neighbor_distance_within
@@ -60,6 +61,11 @@ def typiclust(
     -----
     Time O(20 min(L + U, 256 K) K D + (L + U)^2 D / K) for K clusters; memory O(N + K D) and one cluster.
     """
+    if n_neighbors < 1 or max_clusters < 1 or min_cluster < 0:
+        raise OptionError(
+            "typiclust: n_neighbors and max_clusters must be at least 1 and min_cluster at least 0; "
+            f"got {n_neighbors}, {max_clusters} and {min_cluster}."
+        )
     items = np.union1d(labeled, unlabeled)
     rows = UnitRows(embeddings)
     n_clusters = int(min(len(labeled) + batch_size, max_clusters, len(items)))
