@@ -67,6 +67,7 @@ def test_a_single_round_is_a_table_without_a_chart() -> None:
 def test_rounds_without_metrics_are_still_listed() -> None:
     said = words(learning, Report("R", rounds=(RoundFacts(1, "random", 10, 10), RoundFacts(2, "margin", 20, 10))))
     assert "2 margin 10 20" in said
+    assert "Accuracy after" not in said and "poolwise round" in said
 
 
 def test_curves_of_different_lengths_share_one_table() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.kernels.blocks import iter_blocks, load_rows
-from poolwise.types import Array, IndexArray, Rows
+from poolwise.types import Array, BoolArray, IndexArray, Rows
 
 AT_ONCE = 64
 """Rows that are measured in one pass, and pivots that come of it."""
@@ -68,12 +68,13 @@ def one_center(rows: Rows, items: IndexArray) -> int:
     return int(items[best[1]])
 
 
-def _may_win(bound: Array, pos: IndexArray, best: tuple[float, int]) -> Array:
+def _may_win(bound: Array, pos: IndexArray, best: tuple[float, int]) -> BoolArray:
     """Which rows can be better than the best so far: nearer, or as near with a lower index."""
     value, at = best
     if at < 0:
         return np.ones(len(pos), dtype=bool)
-    return (bound < value * (1 - SAME)) | ((bound <= value * (1 + SAME)) & (pos < at))
+    found: BoolArray = (bound < value * (1 - SAME)) | ((bound <= value * (1 + SAME)) & (pos < at))
+    return found
 
 
 def _distances(block: Array, mean: Array, centred: Array, sq_norm: Array) -> Array:

@@ -14,7 +14,11 @@ from poolwise.report.model import Estimate, Report, RoundFacts
 DRAWN = {"accuracy": "accuracy", "mean_class_accuracy": "mean accuracy per class"}
 
 TEMPLATE = """\
-<h2>Accuracy after each round</h2>
+<h2>{% if names %}Accuracy after each round{% else %}Rounds{% endif %}</h2>
+{% if not names %}
+<p>No accuracy is known yet: <code>poolwise round</code> retrains on the labels, records how good the model is, and asks
+for the next batch.</p>
+{% endif %}
 {% if chart %}
 <figure>{{ chart }}
 {% if banded %}<figcaption>Shaded: 95 % interval.</figcaption>{% endif %}
