@@ -58,8 +58,8 @@ def coreset(
     Notes
     -----
     Exact: the picks of the plain loop, whatever the number of threads or the storage. 200,000 x 512, B = 2000
-    takes 0.8 s on one core (Xeon with AVX-512), the plain loop 55 s; a cold start adds a few passes. Memory: about 0.3 KB a row, 4 (L + B) D B,
-    and at most 0.3 GB more.
+    takes 0.8 s on one core (Xeon with AVX-512), the plain loop 55 s; a cold start adds a few passes.
+    Memory: about 0.3 KB a row, 4 (L + B) D B, and at most 0.3 GB more.
     """
     rows = UnitRows(embeddings) if metric == "cosine" else embeddings
     picks = k_center(rows, labeled, unlabeled, batch_size, first=first, rng=rng)
