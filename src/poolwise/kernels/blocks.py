@@ -420,7 +420,7 @@ def as_rows(value: Any, name: str) -> Rows:
     if hasattr(value, "tocsr"):  # scipy.sparse
         raise InputError(
             f"{name} is a sparse {value.shape[0]} x {value.shape[1]} matrix; strategies need dense rows. "
-            "Reduce it first with sklearn.decomposition.TruncatedSVD(256).fit_transform(X), or pass X.toarray() if it is small."
+            "Reduce it with sklearn.decomposition.TruncatedSVD(256).fit_transform(X), or pass X.toarray() if small."
         )
     if isinstance(value, np.ndarray):
         array = value
