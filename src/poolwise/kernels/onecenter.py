@@ -81,7 +81,8 @@ def _distances(block: Array, mean: Array, centred: Array, sq_norm: Array) -> Arr
     """(n, p) distances of a block to p rows; both seen from the mean, where the sum cancels least."""
     x = block - mean
     square = (x * x).sum(axis=1)[:, None] + sq_norm - 2 * (x @ centred.T)
-    return np.sqrt(np.maximum(square, 0))
+    distance: Array = np.sqrt(np.maximum(square, 0))
+    return distance
 
 
 def _farthest(rows: Rows, items: IndexArray, mean: Array, pivots: Array) -> Array:
