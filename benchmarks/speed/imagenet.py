@@ -125,7 +125,8 @@ def page(results: dict[str, Any]) -> str:
         "# ImageNet scale",
         f"{results['n']:,} rows x {results['d']} float16 ({results['n'] * results['d'] * 2 / 1e9:.1f} GB, "
         f"memory-mapped; the *structured* generator), a head of {results['c']} classes, {results['b']:,} picks, "
-        f"{THREADS} threads. Made by `{results['command']}`; writing the file took {results['made_s']:.0f} s.",
+        f"{THREADS} threads. Made by `{results['command']}`; writing the file took {results['made_s']:.0f} s. "
+        f"The processes had niceness {results['niceness']}.",
         f"Python {around['python']}, {versions}. {around['processor']}, {around['cores']} cores "
         f"({', '.join(around['vector_flags'])}).",
         "Wall time includes reading and checking the file. Peak memory is all anonymous memory of the process, limit "
@@ -158,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made_s = make(given.folder, given.rows, given.width, given.classes)
         print(f"made {path} in {made_s:.0f} s", file=sys.stderr, flush=True)
     earlier = given.out / "imagenet.json"
-    records = {r["strategy"]: r for r in (json.loads(earlier.read_text())["records"] if earlier.exists() else [])}
+    before = json.loads(earlier.read_text()) if earlier.exists() else {"records": [], "made_s": 0.0}
+    records = {r["strategy"]: r for r in before["records"]}
     for strategy in given.only:
         records[strategy] = in_child(given.folder, strategy, given.batch_size)
         print(json.dumps(records[strategy]), file=sys.stderr, flush=True)
@@ -173,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "d": given.width,
         "c": given.classes,
         "b": given.batch_size,
-        "made_s": made_s,
+        "made_s": made_s or before["made_s"],
+        "niceness": os.nice(0),
         "records": [records[name] for name in WALL_LIMIT_S if name in records],
     }
     given.out.mkdir(parents=True, exist_ok=True)
