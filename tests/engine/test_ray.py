@@ -38,7 +38,7 @@ def test_the_command_of_the_guide_equals_one_process_and_leaves_no_ray_behind(tm
     psutil = pytest.importorskip("psutil")
     asked(tmp_path)
     command = [sys.executable, "-m", "poolwise", "select", "--strategy", "coreset", "--embeddings", "x.npy"]
-    before = {p.pid for p in psutil.process_iter() if "raylet" in p.name()}
+    before = {p.pid for p in psutil.process_iter(["name"]) if "raylet" in (p.info["name"] or "")}
     answers = []
     environment = os.environ | {"PYTHONPATH": str(Path(pw.__file__).parents[1])}
     for engine_options in (["--engine", "ray", "--workers", "2"], ["--engine", "local"]):
@@ -47,7 +47,7 @@ def test_the_command_of_the_guide_equals_one_process_and_leaves_no_ray_behind(tm
         )
         assert answers[-1].returncode == 0, answers[-1].stderr
     assert answers[0].stdout == answers[1].stdout and answers[0].stdout.count("\n") == 101
-    assert {p.pid for p in psutil.process_iter() if "raylet" in p.name()} == before
+    assert {p.pid for p in psutil.process_iter(["name"]) if "raylet" in (p.info["name"] or "")} == before
 
 
 class TestWithOneRay:
@@ -75,7 +75,8 @@ class TestWithOneRay:
         killed = []
 
         def kill_one(what, done, total):
-            actors = [p for p in psutil.process_iter() if "ray::RankActor" in " ".join(p.cmdline()[:1])]
+            found = psutil.process_iter(["cmdline"])  # None for those that are gone already
+            actors = [p for p in found if "ray::RankActor" in " ".join(p.info["cmdline"] or [])]
             if not killed and actors:
                 killed.append(actors[-1].pid)
                 os.kill(actors[-1].pid, signal.SIGKILL)
