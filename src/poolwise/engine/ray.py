@@ -25,6 +25,7 @@ from poolwise.types import IndexArray, Picks
 
 POLL_S = 0.2
 START_ATTEMPTS = 2
+KNOCK_S = 10.0
 STORE_BYTES = 128 * 2**20
 """Ray's own object store; arrays do not pass through it."""
 
@@ -58,11 +59,26 @@ def cluster(workers: int, address: str | None, *, threads: int | None = None) ->
         settings |= {"object_store_memory": STORE_BYTES, "runtime_env": {"env_vars": _environment(workers, threads)}}
     else:
         settings["address"] = address
+        _knock(address)
     _connect(ray, settings, attempts=1 if address else START_ATTEMPTS)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody answers; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # a name such as "auto", which Ray looks up
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"cannot reach Ray at {address} ({error}). "
+            "Give --address HOST:PORT of a running cluster, or leave it out to start Ray here."
+        ) from error
 
 
 def _connect(ray: Any, settings: Mapping[str, Any], attempts: int) -> None:
