@@ -22,7 +22,7 @@ from poolwise.stats.balance import class_entropy, mean_class_accuracy
 from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED
 from poolwise.train.learners import Learner, LinearProbe, Model
-from poolwise.train.linear_probe import LinearHead
+from poolwise.train.linear_probe import LinearHead, out_of_fold_logits
 from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
 
 MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias", "prob_samples"}
@@ -315,6 +315,23 @@ def run(
             query(store, name, batch_size=left, options=chosen, learner=learner)
 
 
+def catch_up(store: PoolStore, learner: Learner | None = None) -> bool:
+    """Seal the round under way if labels have come since the last one and a model can be fitted on them.
+
+    Returns
+    -------
+    Whether a round was sealed.
+    """
+    state = store.state()
+    name = embeddings_name(store)
+    if name is None or store.arrays.missing_rows(name, store.n_items) or not _has_news(store, state):
+        return False
+    if not has_two_classes(training_state(store, state)):
+        return False
+    close_round(store, learner=learner)
+    return True
+
+
 def hold_out(store: PoolStore, truth: Mapping[int, str], share: float) -> int:
     """Keep a random part of the items with known labels aside as test set, once; they are never queried.
 
@@ -350,6 +367,9 @@ def _out_of_fold(learner: Learner, x: Array, y: IndexArray, n_classes: int, seed
     """Accuracy on labeled items that the model did not see: 4 folds, each as mixed as a random draw."""
     if len(y) < 8:
         return {}
+    if isinstance(learner, LinearProbe):  # all folds in one solve
+        predicted = out_of_fold_logits(x, y, n_classes, seed=seed).argmax(axis=1)
+        return {"accuracy_out_of_fold": float((predicted == y).mean())}
     fold = rng_for(seed, "out-of-fold").permutation(len(y)) % 4
     right = np.zeros(len(y), dtype=bool)
     for k in range(4):

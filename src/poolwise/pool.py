@@ -222,6 +222,9 @@ class Pool:
     ) -> Selection:
         """Choose the next batch, record it as asked, and return it.
 
+        If labels have come since the last round was sealed, the model is fitted on them and measured first, so
+        that `status` and `report` show a learning curve.
+
         Parameters
         ----------
         strategy : a name from `poolwise strategies`
@@ -234,6 +237,7 @@ class Pool:
         ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
         options : of the strategy
         """
+        loop.catch_up(self.store, self.learner)
         return loop.query(
             self.store,
             strategy,

@@ -24,6 +24,7 @@ def test_from_a_folder_of_images_to_a_report(poolwise, photos, tmp_path):
     assert poolwise("import p labels.csv").code == 0
     second = poolwise("query p --strategy base --batch-size 12 --json").json()
     assert not {r["index"] for r in first["batch"]} & {r["index"] for r in second["batch"]}
+    assert poolwise("status p --json").json()["n_rounds"] == 1
     report = poolwise("report p").out.strip()
     page = (tmp_path / report).read_text(encoding="utf-8")
     assert "<html" in page

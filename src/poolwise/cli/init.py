@@ -50,6 +50,8 @@ def init(
             "init needs items: --images DIR, --table FILE with --text COLUMN or --image-column COLUMN, "
             "--embeddings FILE, or --dataset NAME."
         )
+    if table is not None and text is None and image_column is None and embeddings is None:
+        raise InputError(f"which column of {table.name} holds the items? Say --text COLUMN or --image-column COLUMN.")
     with show_progress():
         made = Pool.create(
             pool,
