@@ -111,3 +111,16 @@ def test_settings_of_the_command_line_become_checked_options() -> None:
         parse_settings(spec, ["order"])
     with pytest.raises(OptionError, match=r"no option 'k'. Options: order"):
         check_options(spec, {"k": 3})
+
+
+def test_no_option_is_hidden_by_an_argument_of_select() -> None:
+    import inspect
+
+    import poolwise as pw
+    from poolwise.registry import STRATEGIES
+
+    taken = set(inspect.signature(pw.select).parameters)
+    clashes = {
+        spec.name: sorted(taken & set(spec.options)) for spec in STRATEGIES.entries() if taken & set(spec.options)
+    }
+    assert clashes == {}

@@ -125,13 +125,13 @@ def test_strategies_never_see_the_reserve_nor_its_labels(strategy, tmp_path, mon
     for _ in range(2):
         answer(pool, pool.query("random", batch_size=40, audit=0.25))
     seen = {}
-    real = loop.run_strategy
+    real = loop.choose
 
-    def spy(spec, context, **rest):
-        seen.update(labeled=context.labeled, unlabeled=context.unlabeled, labels=context.arrays.get("labels"))
-        return real(spec, context, **rest)
+    def spy(spec, arrays, known, **rest):
+        seen.update({name: known[name] for name in ("labeled", "unlabeled", "labels")})
+        return real(spec, arrays, known, **rest)
 
-    monkeypatch.setattr(loop, "run_strategy", spy)
+    monkeypatch.setattr(loop, "choose", spy)
     pool.query(strategy, batch_size=30)
     reserve = audit_order(pool.store, plan_of(pool.store))
     assert len(reserve) > 60

@@ -61,7 +61,7 @@ def test_tailor_counts_labels_with_a_discount() -> None:
 
 def test_every_pick_of_refine_was_chosen_by_a_member_in_every_round() -> None:
     given, _ = pool(30)
-    got = pw.select("refine", **given, batch_size=5, members=("margin",), rounds=3)
+    got = pw.select("refine", **given, batch_size=5, members=("margin",), n_filters=3)
     left = got.notes["left"]
     assert left[0] == 270 and all(a >= b for a, b in pairwise(left)) and left[-1] <= 60
     z = given["embeddings"] @ given["head_weight"].T

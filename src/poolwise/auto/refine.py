@@ -36,7 +36,7 @@ def refine(
     batch_size: int,
     rng: np.random.Generator,
     members: tuple[str, ...] = MEMBERS,
-    rounds: int = 3,
+    n_filters: int = 3,
 ) -> Picks:
     """Keep the union of what the members choose, again and again, and cover the pool's uncertain items from it.
 
@@ -50,7 +50,7 @@ def refine(
     batch_size : B, 1 <= B <= U
     rng : seeds the members
     members : strategies that filter
-    rounds : how often
+    n_filters : how often
 
     Returns
     -------
@@ -60,8 +60,8 @@ def refine(
     seed = int(rng.integers(2**62))
     target = min(LEFT * batch_size, len(unlabeled))
     left = [len(unlabeled)]
-    for number in range(rounds):
-        wanted = left[0] * (target / left[0]) ** ((number + 1) / rounds)
+    for number in range(n_filters):
+        wanted = left[0] * (target / left[0]) ** ((number + 1) / n_filters)
         each = int(np.clip(np.ceil(wanted / len(members)), batch_size, len(now.unlabeled)))
         now = replace(now, unlabeled=nominate(now, members, each, seed).rows)
         left.append(len(now.unlabeled))

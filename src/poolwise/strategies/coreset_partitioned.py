@@ -57,7 +57,7 @@ def coreset_partitioned(
     if parts < 1:
         raise OptionError(f"coreset_partitioned: parts must be at least 1; got {parts}.")
     found = [
-        (number, k_center(embeddings, known, free, share))
+        (number, k_center(embeddings, known, free, share, first="center"))
         for number, (known, free, share) in enumerate(partition(labeled, unlabeled, batch_size, parts, rng))
     ]
     return Picks(

@@ -64,6 +64,6 @@ def coreset_pca(
     if embeddings.shape[1] > components:
         projected = PrincipalRows(embeddings, items, components)
         rows, notes = projected, {"kept_variance": projected.kept_variance}
-    picks = k_center(rows, labeled, unlabeled, batch_size)
+    picks = k_center(rows, labeled, unlabeled, batch_size, first="center")
     notes["cover_radius"] = picks.cover_radius
     return Picks(picks.indices, picks.distance, {"nearest": picks.nearest}, notes)
