@@ -203,3 +203,15 @@ def test_an_initial_set_larger_than_the_pool_is_refused(toy_suite):
         run_cell(Cell(suite.datasets[0], suite.strategies[0], 0, suite.learner), load_task("test_blobs"))
     with pytest.raises(OptionError, match="workers"):
         bench_run(toy_suite, workers=0)
+
+
+def test_a_data_set_may_have_a_learner_of_its_own(toy_suite):
+    other = {**toy_suite["datasets"][0], "label": "blobs, neighbours", "learner": {"name": "knn"}}
+    results = bench_run(
+        {**toy_suite, "seeds": 1, "strategies": ["random"], "datasets": [*toy_suite["datasets"], other]}
+    )
+    own = {row["dataset"]: row["temperature"] for row in results.rows}
+    assert own["blobs"] is not None and own["blobs, neighbours"] is None
+    headless = {"datasets": [other], "strategies": ["random", {"name": "base"}]}
+    with pytest.raises(OptionError, match="reads the weights of a linear model"):
+        make_suite({**toy_suite, **headless})

@@ -8,6 +8,7 @@ import pytest
 
 from poolwise.bench.suite import load_suite, make_suite
 from poolwise.errors import InputError, OptionError, UnknownNameError
+from poolwise.train.learners import NamedLearner
 
 TOML = """
 seeds = [3, 5]
@@ -27,6 +28,7 @@ task = "mnist"
 batch_size = 50
 rounds = 2
 label = "digits"
+learner = {name = "knn"}
 """
 
 
@@ -41,6 +43,7 @@ def test_a_file_becomes_records(tmp_path):
     first, second = suite.datasets
     assert (first.start, first.initial, first.label) == ("strategy", 20, "fashion_demo:pool=500")
     assert (second.start, second.initial, second.label) == ("random", 50, "digits")
+    assert first.learner is None and second.learner == NamedLearner("knn")
     assert suite.n_cells == 8
 
 
@@ -65,6 +68,11 @@ def change(toy_suite, **keys):
         ({"datasets": [{"task": "mnits", "batch_size": 5, "rounds": 1}]}, UnknownNameError, "did you mean 'mnist'"),
         ({"datasets": [{"task": "mnist:pol=5", "batch_size": 5, "rounds": 1}]}, OptionError, "pool"),
         ({"datasets": [{"task": "mnist", "batchsize": 5, "rounds": 1}]}, OptionError, "did you mean 'batch_size'"),
+        (
+            {"datasets": [{"task": "mnist", "batch_size": 5, "rounds": 1, "learner": {"name": "knm"}}]},
+            UnknownNameError,
+            "datasets[0]: learner: no learner named 'knm'; did you mean 'knn'",
+        ),
         ({"datasets": [{"task": "mnist", "batch_size": 5}]}, OptionError, "'rounds' is missing"),
         ({"datasets": [{"task": "mnist", "batch_size": 5, "rounds": 1, "initial": {}}]}, OptionError, "random = n"),
     ],

@@ -77,7 +77,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as scratch:
         digests = _store_tasks(plan, Path(scratch), data_dir)
         cells = [
-            Cell(dataset, strategy, seed, plan.learner, plan.modules)
+            Cell(dataset, strategy, seed, dataset.learner or plan.learner, plan.modules)
             for seed in plan.seeds  # outermost: a benchmark that is stopped has whole seeds everywhere
             for dataset in plan.datasets
             for strategy in plan.strategies

@@ -21,6 +21,7 @@ resample = 0.8                  # each seed draws this share of the pool
 long_tail = 0.05                # classes of the pool thinned out to 1 : 0.05
 foreign = 0.3                   # share of classes answered "not of interest"
 noise = 0.2                     # share of wrong answers
+learner = {name = "svm-rbf"}    # for this data set, in place of the suite's
 
 The suites in the folder `suites` beside this file are found by their name alone.
 """
@@ -78,6 +79,7 @@ class DatasetUse:
     foreign : share of the classes, drawn by each seed, whose items are answered "not of interest". Such answers
         cost a label; accuracy is measured on the other classes.
     noise : share of wrong answers
+    learner : for this data set, in place of the suite's
     """
 
     task: str
@@ -90,6 +92,7 @@ class DatasetUse:
     long_tail: float = 1.0
     foreign: float = 0.0
     noise: float = 0.0
+    learner: ProbeSettings | NamedLearner | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -186,8 +189,9 @@ def make_suite(data: Mapping[str, Any], where: str = "suite") -> Suite:
             f"({', '.join(s.label for s in strategies)}); add it, or name another baseline."
         )
     learner = _learner(keys.get("learner", {}), f"{where}: learner")
-    if isinstance(learner, NamedLearner):
-        _refuse_headless(strategies, learner.name, where)
+    for used in (learner, *(d.learner for d in datasets)):
+        if isinstance(used, NamedLearner):
+            _refuse_headless(strategies, used.name, where)
     return Suite(
         name=str(keys.get("name", "suite")),
         datasets=datasets,
@@ -293,7 +297,7 @@ SHARES = {"resample": (0.01, 1.0), "long_tail": (0.001, 1.0), "foreign": (0.0, 0
 
 
 def _dataset(entry: Any, where: str) -> DatasetUse:
-    keys = _keys(entry, ("task", "initial", "batch_size", "rounds", "label", *SHARES), where)
+    keys = _keys(entry, ("task", "initial", "batch_size", "rounds", "label", "learner", *SHARES), where)
     for needed in ("task", "batch_size", "rounds"):
         if needed not in keys:
             raise OptionError(f"{where}: {needed!r} is missing; a dataset needs task, batch_size and rounds.")
@@ -308,7 +312,8 @@ def _dataset(entry: Any, where: str) -> DatasetUse:
     start, initial = _initial(keys.get("initial", batch_size), where)
     rounds = _count(keys["rounds"], "rounds", where, 0)
     shares = {key: _number(keys[key], key, where, *SHARES[key]) for key in SHARES if key in keys}
-    return DatasetUse(task, initial, batch_size, rounds, start, str(keys.get("label", "")), **shares)
+    learner = _learner(keys["learner"], f"{where}: learner") if "learner" in keys else None
+    return DatasetUse(task, initial, batch_size, rounds, start, str(keys.get("label", "")), **shares, learner=learner)
 
 
 def _initial(value: Any, where: str) -> tuple[Literal["random", "strategy"], int]:
