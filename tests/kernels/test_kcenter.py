@@ -349,3 +349,19 @@ def test_memory_stays_within_its_budget_and_grows_with_rows_only_by_the_state(tm
     state = 150_000 * (24 + 4 * 65) / 2**20  # intervals, lengths and sketch of the rows in between
     active = 150_000 / 50 * 512 * 4 / 2**20
     assert grown[200_000] - grown[50_000] <= 1.5 * (state + active)
+
+
+@pytest.mark.parametrize("n_shards", [1, 3])
+def test_a_cold_start_takes_the_one_centre_of_a_small_pool_and_the_row_nearest_the_mean_of_a_large_one(
+    n_shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.vstack([np.random.default_rng(0).normal(size=(300, 4)), np.full((1, 4), 30.0)])  # one far row
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+    one_centre = int(distance.max(axis=1).argmin())
+    nearest_mean = int(np.linalg.norm(x - x.mean(axis=0), axis=1).argmin())
+    assert one_centre != nearest_mean
+    items = np.arange(len(x))
+    nothing = np.empty(0, dtype=np.int64)
+    assert k_center(x, nothing, items, 5, first="center", n_shards=n_shards).indices[0] == one_centre
+    monkeypatch.setattr(kcenter, "ONE_CENTRE_ROWS", len(x) - 1)
+    assert k_center(x, nothing, items, 5, first="center", n_shards=n_shards).indices[0] == nearest_mean

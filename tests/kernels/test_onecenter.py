@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import poolwise.kernels.onecenter as onecenter
 from poolwise.kernels.onecenter import one_center
 
 
@@ -38,14 +37,3 @@ def test_it_is_the_one_that_all_distances_give(name: str, seed: int) -> None:
     x = MAKERS[name](r, n)
     items = np.arange(n) if seed % 2 else np.sort(r.permutation(n)[: (n + 1) // 2])
     assert one_center(x, items) == brute_force(x, items)
-
-
-def test_a_large_pool_ends_after_few_laps_with_a_row_nearly_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.random.default_rng(0).normal(size=(900, 40))
-    monkeypatch.setattr(onecenter, "THOROUGH", 100)
-    monkeypatch.setattr(onecenter, "LAPS", 2)
-
-    def farthest(i: int) -> float:
-        return float(np.linalg.norm(x - x[i], axis=1).max())
-
-    assert farthest(one_center(x, np.arange(900))) <= 1.03 * farthest(brute_force(x, np.arange(900)))

@@ -10,7 +10,7 @@ import pytest
 
 from poolwise.errors import InputError
 from poolwise.kernels import blocks
-from poolwise.kernels.sampling import Shortlists, best_first, stream_scores, stream_top
+from poolwise.kernels.sampling import Screened, Shortlists, best_first, stream_scores, stream_top
 
 
 def sorted_top(values: np.ndarray, indices: np.ndarray, count: int) -> list[int]:
@@ -114,3 +114,33 @@ def test_memory_does_not_follow_the_pool() -> None:
         return top
 
     assert peak(800_000) < peak(200_000) + 2**20
+
+
+@pytest.mark.parametrize("rows", ["smooth", "coarse", "constant", "infinite"])
+@pytest.mark.parametrize("count", [1, 37, 900])
+def test_a_screened_score_gives_the_picks_of_the_plain_one(rows: str, count: int) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(9000, 1)) + 100
+    if rows == "coarse":
+        x = np.round(x)
+    if rows == "constant":
+        x[:] = 1
+    if rows == "infinite":
+        x[::3] = -1e30
+    x = x.astype(np.float32)
+    screened_out = []
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.where(x[:, 0] == np.float32(-1e30), -np.inf, np.sin(x[:, 0])).astype(x.dtype)
+
+    def above(floor: float, x: np.ndarray) -> np.ndarray:
+        values = score(x)
+        screened_out.append(np.count_nonzero(values < floor))
+        return np.where(values < floor, -np.inf, values)
+
+    pool = np.arange(0, 9000, 2) if count == 37 else np.arange(9000)
+    want = stream_top(score, {"x": x}, pool, count)
+    got = stream_top(Screened(score, above), {"x": x}, pool, count)
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_array_equal(got[1], want[1])
+    assert rows == "constant" or sum(screened_out) > 1000

@@ -91,3 +91,28 @@ def test_nearly_equal_class_weights_keep_their_digits() -> None:
     weight[1, 0] += 1e-4
     inverse = scores.Boundaries(weight).inverse
     assert inverse[0, 1] == pytest.approx(1 / np.linalg.norm(weight[0] - weight[1]), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("head", ["plain", "lengths apart", "twins", "all equal", "one class", "two classes"])
+def test_rows_ruled_out_by_a_limit_are_those_above_it(head: str, dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    n_classes = {"one class": 1, "two classes": 2}.get(head, 30)
+    weight = rng.normal(size=(n_classes, 6))
+    if head == "lengths apart":
+        weight *= np.geomspace(0.01, 100, n_classes)[:, None]
+    if head == "twins":
+        weight[10:20] = weight[:10]
+    if head == "all equal":
+        weight[:] = weight[0]
+    rows = rng.normal(size=(3000, 6)) + 100
+    rows[1000:2000] = rows[:1000]
+    boundaries = scores.Boundaries(weight)
+    logits = (rows @ weight.T).astype(dtype)
+    every = boundaries.nearest(logits)
+    finite = every[np.isfinite(every)]
+    for limit in (0.0, *(np.quantile(finite, (0.01, 0.3, 0.9)) if len(finite) else ()), 1e6, np.inf):
+        got = boundaries.nearest_within(logits, float(limit))
+        inside = every <= limit
+        np.testing.assert_array_equal(got[inside], every[inside])
+        assert (got[~inside] > limit).all()

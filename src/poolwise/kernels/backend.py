@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from poolwise.errors import OptionError, missing_extra
+from poolwise.kernels.scratch import Scratch
 from poolwise.types import Array
 
 _device: ContextVar[str | None] = ContextVar("poolwise_device", default=None)
@@ -49,27 +50,36 @@ def on(device: str | None) -> Iterator[None]:
         _device.reset(token)
 
 
+PRODUCT_ROWS = 1024
+"""Rows in one product: its result is still in the cache when the bias comes."""
+
+
 class Affine:
     """x -> x @ weight + bias, on the device in force when it is called; constants are sent there once.
 
     Parameters
     ----------
-    weight : (D, C) float32 or float64
-    bias : (C,) of the same dtype
+    weight : (D, C) float
+    bias : (C,) float
+    dtype : float32 or float64, in which products are computed
     """
 
-    def __init__(self, weight: Array, bias: Array) -> None:
-        self.weight = np.ascontiguousarray(weight)
-        self.bias = bias
+    def __init__(self, weight: Array, bias: Array, dtype: np.dtype[Any]) -> None:
+        self.weight = np.ascontiguousarray(weight, dtype=dtype)
+        self.bias = bias.astype(dtype)
         self._there: dict[str, tuple[Any, Any]] = {}
+        self._scratch = Scratch()
 
     def __call__(self, x: Array) -> Array:
-        """Return (n, C) for (n, D), as a new NumPy array of the same dtype."""
+        """Return (n, C) for (n, D), as a NumPy array of the same dtype that nobody else holds."""
         device = _device.get()
         if device is None:
+            out = self._scratch.take((len(x), self.weight.shape[1]), x.dtype)
             with np.errstate(over="ignore", invalid="ignore"):  # inf in a row is reported by row later
-                out: Array = x @ self.weight
-                out += self.bias
+                for start in range(0, len(out), PRODUCT_ROWS):
+                    part = out[start : start + PRODUCT_ROWS]
+                    np.matmul(x[start : start + PRODUCT_ROWS], self.weight, out=part)
+                    part += self.bias
             return out
         torch = _torch()
         if device not in self._there:

@@ -8,7 +8,6 @@ the caller works on the present one.
 from __future__ import annotations
 
 import mmap
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from numpy.typing import DTypeLike
 
 from poolwise.errors import InputError, ShapeError
 from poolwise.kernels import backend
+from poolwise.kernels.scratch import Scratch
 from poolwise.types import Array, IndexArray, Rows
 
 BLOCK_BYTES = 16 * 2**20
@@ -128,7 +128,7 @@ class LinearLogits(Computed):
         self.head_bias = np.zeros(len(head_weight)) if head_bias is None else np.asarray(head_bias)
         self.shape = (len(embeddings), len(self.head_weight))
         self._heads = {
-            np.dtype(kind): backend.Affine(self.head_weight.T.astype(kind), self.head_bias.astype(kind))
+            np.dtype(kind): backend.Affine(self.head_weight.T, self.head_bias, np.dtype(kind))
             for kind in (np.float32, np.float64)
         }
 
@@ -246,7 +246,7 @@ def iter_keys(
     A block may be a view of the stored array: do not write into it.
     """
     kind = np.dtype(dtype)
-    stores = {name: _Store() for name in rows}
+    stores = {name: Scratch() for name in rows}
 
     def fetch(key: Key) -> dict[str, Array]:
         return {name: _fetch(value, key, kind, stores[name]) for name, value in rows.items()}
@@ -267,25 +267,7 @@ def iter_keys(
         yield finish(ahead.result())
 
 
-class _Store:
-    """Hands out one array again and again, but never while somebody still holds it or a view of it."""
-
-    def __init__(self) -> None:
-        self._arrays: list[Array] = []
-
-    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        size = int(np.prod(shape))
-        for array in self._arrays:
-            # Held by the list, by `array`, and by the argument of getrefcount: nobody else has it.
-            if sys.getrefcount(array) == 3 and len(array) >= size and array.dtype == dtype:
-                return array[:size].reshape(shape)
-        fresh = np.empty(size, dtype=dtype)
-        self._arrays = [a for a in self._arrays if len(a) >= size][-3:]
-        self._arrays.append(fresh)
-        return fresh.reshape(shape)
-
-
-def _fetch(rows: Rows, key: Key, dtype: np.dtype[Any], store: _Store | None) -> Array:
+def _fetch(rows: Rows, key: Key, dtype: np.dtype[Any], store: Scratch | None) -> Array:
     """Read stored rows as contiguous `dtype`; for computed rows, the stored rows they come from."""
     if isinstance(rows, Computed):
         return _fetch(rows.source, key, dtype, store)

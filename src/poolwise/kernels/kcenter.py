@@ -76,6 +76,9 @@ CHUNK = 1024
 CENTRE_CHUNK = 512
 """Centres in one matrix product."""
 
+ONE_CENTRE_ROWS = 10_000
+"""Up to so many rows a cold start finds the 1-centre; beyond, that would take longer than all picks after it."""
+
 PAIR_COST = 160
 """Time of a distance on its own over that of one inside a matrix product (measured: 160 to 240, D = 512)."""
 
@@ -798,8 +801,8 @@ def k_center(
     labeled : (L,) int64 pool indices; may be empty
     unlabeled : (U,) int64 pool indices, sorted
     batch_size : 1 <= B <= U
-    first : start without labeled rows: the 1-centre of the unlabeled rows (the row whose farthest row is nearest),
-        the row nearest their mean, or a random one
+    first : start without labeled rows: the 1-centre of the unlabeled rows (the row whose farthest row is nearest;
+        beyond `ONE_CENTRE_ROWS` rows the row nearest their mean), the row nearest their mean, or a random one
     rng : needed for first="random"
     n_shards : parts into which the unlabeled rows are cut; the picks are the same for any number
     team : a `Part` for each stretch of `unlabeled`, wherever they live; instead of n_shards
@@ -834,7 +837,7 @@ def k_center(
     if not len(known):
         if first == "random" and rng is not None:
             start_id = int(rng.choice(unlabeled))
-        elif first == "center":
+        elif first == "center" and len(unlabeled) <= ONE_CENTRE_ROWS:
             start_id = one_center(rows, unlabeled)
         else:
             start_id = _nearest_to_mean(team, frame, fetch)

@@ -14,8 +14,6 @@ from poolwise.types import Array, BoolArray, IndexArray, Rows
 
 AT_ONCE = 64
 """Rows that are measured in one pass, and pivots that come of it."""
-THOROUGH, LAPS = 10_000, 4
-"""Beyond so many rows the search ends after so many laps, with the best row that was measured."""
 SAME = 1e-12
 """Eccentricities closer than this, relative, are equal: the lower pool index wins."""
 
@@ -34,8 +32,8 @@ def one_center(rows: Rows, items: IndexArray) -> int:
 
     Notes
     -----
-    Exact up to `THOROUGH` items, and whenever `LAPS` laps suffice. A lap is one matrix product of 64 rows with those
-    that are far out, and one with those that are left. Memory O(n) and one block.
+    Exact. A lap is one matrix product of 64 rows with those that are far out, and one with those that are left; few
+    laps on data with a decaying spectrum, up to n / 64 of them on noise. Memory O(n) and one block.
     """
     mean = np.zeros(rows.shape[1])
     for _, block in iter_blocks(rows, items, dtype=np.float64):
@@ -44,8 +42,7 @@ def one_center(rows: Rows, items: IndexArray) -> int:
     pivots = items[np.argsort(-radius, kind="stable")[:AT_ONCE]]
     bound = np.zeros(len(items))
     alive, used, best = np.arange(len(items)), np.empty(0, dtype=np.int64), (np.inf, -1)
-    laps = 0
-    while len(alive) and (laps < LAPS or len(items) <= THOROUGH):
+    while len(alive):
         if len(pivots):
             seen = _farthest(rows, items[alive], mean, load_rows(rows, pivots, np.float64))
             bound[alive] = np.maximum(bound[alive], seen)
@@ -64,7 +61,6 @@ def one_center(rows: Rows, items: IndexArray) -> int:
             pivots = np.setdiff1d(far[which], used)
             alive = np.setdiff1d(alive, now, assume_unique=True)
             alive = alive[_may_win(bound[alive], alive, best)]
-        laps += 1
     return int(items[best[1]])
 
 

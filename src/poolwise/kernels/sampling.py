@@ -7,6 +7,7 @@ number of threads, so rows near the cut are kept and scored again in float64, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +27,26 @@ DENSE = 0.75
 SAMPLE = 64
 """Rows scored in both precisions before a pass, to learn how exact float32 is on this data."""
 
+SCREEN_ROWS = 1024
+"""Rows scored between two looks at what it takes to be among the best, where a score can be screened."""
+
 FloatScore = Callable[..., FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A score that costs less for rows that cannot be among the best.
+
+    score : as `stream_top` wants it
+    above : called with a floor before the blocks; rows that score below the floor may get any lower value than it,
+        all others get what `score` gives them
+    """
+
+    score: FloatScore
+    above: FloatScore
+
+    def __call__(self, **blocks: Array) -> FloatArray:
+        return self.score(**blocks)
 
 
 def stream_scores(
@@ -56,7 +76,8 @@ def stream_top(
 
     Parameters
     ----------
-    score : gets one (n, ...) float32 or float64 block of each array by keyword and returns (n,) scores
+    score : gets one (n, ...) float32 or float64 block of each array by keyword and returns (n,) scores; `Screened` if
+        most rows can be ruled out for less
     rows : arrays to stream
     indices : (n,) int64 pool indices, sorted
     count : 1 <= count <= n
@@ -86,7 +107,7 @@ def stream_top(
 
     def offer_all(lists: Shortlists) -> None:
         with task("scoring", len(indices)) as work:
-            for _, pool, values in _scored(score, rows, indices, np.float32):
+            for _, pool, values in _scored(score, rows, indices, np.float32, lambda: -lists.limit_of(0)):
                 lists.offer(pool, -values[:, None])
                 work.advance(len(pool))
 
@@ -157,7 +178,7 @@ class Shortlists:
         self._index = np.empty(0, dtype=np.int64)
         self._value = np.empty(0, dtype=np.float64)
         self._sharp = np.empty(0, dtype=bool)
-        self._room = int(2 * depths.sum()) + 4096
+        self._room = int(depths.sum()) // 2 + 512 if len(depths) == 1 else int(2 * depths.sum()) + 1024
         self.trusted = True
         self._lists: dict[int, tuple[IndexArray, NDArray[np.float64]]] = {}
 
@@ -165,16 +186,19 @@ class Shortlists:
         """Offer (n,) pool indices with their (n, S) values; +inf is a value like others."""
         if len(indices) == 0:
             return
-        limit = self._limit
-        if np.isposinf(limit).any() and len(indices) > self.depths.max():
-            limit = np.minimum(limit, self._limit_within(values))
-        position, slot = np.nonzero(values <= limit.astype(values.dtype))
+        if np.isposinf(self._limit).any() and len(indices) > self.depths.max():
+            self._limit = np.minimum(self._limit, self._limit_within(values))
+        position, slot = np.nonzero(values <= self._limit.astype(values.dtype))
         if not len(position):
             return
         self._pending.append((slot, indices[position], values[position, slot].astype(np.float64)))
         self._n_pending += len(position)
         if self._n_pending > self._room:
             self._compact()
+
+    def limit_of(self, slot: int) -> float:
+        """Value above which a row cannot enter a list any more; it only falls."""
+        return float(self._limit[slot])
 
     def settle(self, depths: IndexArray) -> None:
         """Make the first `depths` (S,) rows of each list exact; call it again to read further down.
@@ -239,7 +263,7 @@ class Shortlists:
         kept = kept[self._beats_ties(kept)]
         self._slot, self._index = self._slot[kept], self._index[kept]
         self._value, self._sharp = self._value[kept], self._sharp[kept]
-        self._limit = self._widened(cut + self.tolerance)
+        self._limit = np.minimum(self._limit, self._widened(cut + self.tolerance))
 
     def _doubt(self) -> NDArray[np.float64]:
         return np.where(self._sharp, 0.0, self.tolerance[self._slot])
@@ -383,14 +407,30 @@ def _range_of(pool: IndexArray) -> Key:
 
 
 def _scored(
-    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, dtype: DTypeLike
+    score: FloatScore,
+    rows: Mapping[str, Rows],
+    indices: IndexArray,
+    dtype: DTypeLike,
+    floor: Callable[[], float] | None = None,
 ) -> Iterator[tuple[int, IndexArray, FloatArray]]:
+    """Stream (position of the first row, pool indices, scores); with a floor, what is below it may be screened out."""
     for start, pool, blocks, local in row_blocks(rows, indices, dtype):
-        values = np.asarray(score(**blocks))[local]
-        if np.isnan(values).any():
-            row = pool[np.flatnonzero(np.isnan(values))[0]]
-            raise InputError(
-                f"the score of row {row} is NaN; every score must be a number. Look at row {row} of "
-                f"{', '.join(rows) or 'the arrays'}, and repair or drop that item."
-            )
-        yield start, pool, values
+        if floor is None or not isinstance(score, Screened):
+            yield start, pool, _numbers(np.asarray(score(**blocks))[local], pool, rows)
+            continue
+        wanted = {name: block[local] for name, block in blocks.items()}
+        for at in range(0, len(pool), SCREEN_ROWS):
+            here = slice(at, at + SCREEN_ROWS)
+            values = score.above(floor(), **{name: block[here] for name, block in wanted.items()})
+            yield start + at, pool[here], _numbers(values, pool[here], rows)
+
+
+def _numbers(values: FloatArray, pool: IndexArray, rows: Mapping[str, Rows]) -> FloatArray:
+    """Return the scores, if all of them are numbers."""
+    if np.isnan(values).any():
+        row = pool[np.flatnonzero(np.isnan(values))[0]]
+        raise InputError(
+            f"the score of row {row} is NaN; every score must be a number. Look at row {row} of "
+            f"{', '.join(rows) or 'the arrays'}, and repair or drop that item."
+        )
+    return values

@@ -21,10 +21,12 @@ SMALLEST_PROB = 1e-30
 """Probabilities below it count as it before a logarithm."""
 
 
-def by_pieces(function: Callable[[FloatArray], FloatArray], block: FloatArray) -> FloatArray:
+def by_pieces(
+    function: Callable[[FloatArray], FloatArray], block: FloatArray, piece_bytes: int = PIECE_BYTES
+) -> FloatArray:
     """Apply a row-wise function to (n, C) rows piece by piece; returns (n,) in the block's dtype."""
     out = np.empty(len(block), dtype=block.dtype)
-    step = max(1, PIECE_BYTES // max(1, block[:1].nbytes))
+    step = max(1, piece_bytes // max(1, block[:1].nbytes))
     for start in range(0, len(block), step):
         out[start : start + step] = function(block[start : start + step])
     return out
@@ -63,11 +65,17 @@ def top_two(block: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _top_two_wide(block: FloatArray) -> tuple[FloatArray, FloatArray]:
+    _, first, second = _leaders(block)
+    return first, second
+
+
+def _leaders(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """Column of the largest value of each row, that value, and the second largest, (n,) each."""
     row = np.arange(len(block))
     column = block.argmax(axis=1)
     rest = block.copy()
     rest[row, column] = -np.inf
-    return block[row, column], np.asarray(rest.max(axis=1))
+    return column, block[row, column], np.asarray(rest.max(axis=1))
 
 
 def _top_two_narrow(block: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -194,9 +202,11 @@ class Boundaries:
         gaps = _row_gaps(weight)  # (C, C)
         equal = gaps == 0
         self.n_classes = len(weight)
-        self.equal_pairs = int(equal.sum() - len(weight)) // 2
+        self.equal_pairs = int(np.count_nonzero(equal) - len(weight)) // 2
         self._equal = equal if self.equal_pairs else None
-        self.inverse: NDArray[np.float64] = np.where(equal, 0.0, 1.0 / np.where(equal, 1.0, gaps))
+        widest = gaps.max(axis=1)
+        self._slope = np.divide(1.0, widest, out=np.zeros(len(weight)), where=widest > 0)  # (C,) distance per logit
+        self.inverse: NDArray[np.float64] = np.divide(1.0, gaps, out=gaps, where=~equal)
         self._tables: dict[Any, FloatArray] = {
             np.dtype(np.float64): self.inverse,
             np.dtype(np.float32): self.inverse.astype(np.float32),
@@ -232,15 +242,38 @@ class Boundaries:
 
         return by_pieces(piece, logits)
 
+    def nearest_within(self, logits: FloatArray, limit: float) -> FloatArray:
+        """Return what `nearest` does where that is up to `limit`, and +inf or that where it is above, (n,).
+
+        Most rows are ruled out by the gap of their two largest logits over the largest |w_k - w_j| of their class.
+        """
+        if limit == np.inf:
+            return self.nearest(logits)
+        slope = (self._slope * (1 - 1e-5)).astype(logits.dtype)  # rounding must not rule out a row
+
+        def piece(z: FloatArray) -> FloatArray:
+            predicted, first, second = _leaders(z)
+            out = np.full(len(z), np.inf, dtype=z.dtype)
+            with np.errstate(invalid="ignore"):  # one class: inf * 0
+                near = np.flatnonzero((first - second) * slope[predicted] <= limit)
+            if len(near):
+                out[near] = self.nearest(z[near])
+            return out
+
+        return by_pieces(piece, logits, 4 * PIECE_BYTES)
+
 
 def _row_gaps(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Euclidean distances between all rows; where the short formula loses digits, from the differences."""
-    gram = weight @ weight.T
-    norms = np.diag(gram)
-    sums = norms[:, None] + norms[None, :]
-    squares = sums - 2 * gram
-    near = squares <= 1e-6 * sums
-    for j in np.flatnonzero(near.any(axis=1)):
-        columns = np.flatnonzero(near[j])
-        squares[j, columns] = ((weight[columns] - weight[j]) ** 2).sum(axis=1)
-    return np.sqrt(np.maximum(squares, 0))
+    """Euclidean distances between all rows, (C, C); where the short formula loses digits, from the differences."""
+    squares = weight @ weight.T
+    norms = np.diag(squares).copy()
+    squares *= -2
+    squares += norms
+    squares += norms[:, None]
+    np.fill_diagonal(squares, np.inf)
+    if len(weight) > 1 and squares.min() <= 2e-6 * norms.max():  # some pair may be near: look at each
+        for j in range(len(weight)):
+            columns = np.flatnonzero(squares[j] <= 1e-6 * (norms + norms[j]))
+            squares[j, columns] = ((weight[columns] - weight[j]) ** 2).sum(axis=1)
+    np.fill_diagonal(squares, 0.0)
+    return np.sqrt(np.maximum(squares, 0, out=squares), out=squares)

@@ -46,7 +46,8 @@ def coreset(
     rng : used only for the first item of a cold start with first="random"
     metric : "cosine" scales rows to unit length first; then distance^2 = 2 (1 - cosine)
     first : how a cold start begins: "center" takes the 1-centre of the unlabeled rows, the one whose farthest row is
-        nearest (beyond 10,000 rows a search that may end a little beside it); "mean" the row nearest their mean
+        nearest (beyond 10,000 rows the one nearest the mean, which one read of the pool finds); "mean" the row
+        nearest their mean
 
     Returns
     -------

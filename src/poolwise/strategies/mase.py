@@ -8,12 +8,10 @@ Differs from the paper: boundary distances from one matrix product and a table o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from poolwise.kernels.blocks import load_rows
-from poolwise.kernels.sampling import stream_top
+from poolwise.kernels.sampling import Screened, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.registry import strategy
 from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
@@ -52,13 +50,16 @@ def mase(logits: Rows, head_weight: Array, unlabeled: IndexArray, *, batch_size:
     return explained(boundaries, logits, indices, scores)
 
 
-def nearness(boundaries: Boundaries) -> Callable[[FloatArray], FloatArray]:
+def nearness(boundaries: Boundaries) -> Screened:
     """Return the score of (n, C) logits: minus the distance to the nearest boundary."""
 
     def score(logits: FloatArray) -> FloatArray:
         return -boundaries.nearest(logits)
 
-    return score
+    def above(floor: float, logits: FloatArray) -> FloatArray:
+        return -boundaries.nearest_within(logits, -floor)
+
+    return Screened(score, above)
 
 
 def explained(boundaries: Boundaries, logits: Rows, indices: IndexArray, scores: FloatArray) -> Picks:
