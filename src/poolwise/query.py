@@ -69,6 +69,7 @@ def select(
     predicted_loss: Any = None,
     discriminator_score: Any = None,
     boundary_distance: Any = None,
+    validation: Any = None,
     oracle_labels: Any = None,
     device: str | None = None,
     engine: str = "local",
@@ -99,7 +100,10 @@ def select(
         drawn around the head by Laplace's method where it is given with embeddings and labels
     costs : (N,) float > 0; every strategy then prefers items that are worth their price
     groups : (N,) int; with max_per_group=m, at most m items of a group enter the batch
+    foreign : (F,) pool indices, or (N,) bool mask, of items that annotators answered to be of no class of interest
+    ood : a detector of foreign items; its gate narrows what a strategy may choose from
     ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
+    validation : (N,) bool, labeled items that the head was not fitted to
     oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
     device : None for NumPy; "cuda" or "cpu" runs the logits of the head through torch on that device
     engine : "local" (threads), "processes" or "ray"; the batch is the same with each
@@ -138,6 +142,7 @@ def select(
         "predicted_loss": predicted_loss,
         "discriminator_score": discriminator_score,
         "boundary_distance": boundary_distance,
+        "validation": validation,
         "oracle_labels": oracle_labels,
     }
     arrays = {key: as_rows(value, key) for key, value in given.items() if value is not None}

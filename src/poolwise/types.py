@@ -96,6 +96,12 @@ ARRAYS: dict[str, ArraySpec] = {
         ArraySpec("discriminator_score", "(N,)", "probability that an item is labeled", "discriminator_score=..."),
         ArraySpec("boundary_distance", "(N,)", "distance to the decision boundary", "boundary_distance=..."),
         ArraySpec(
+            "validation",
+            "(N,)",
+            "whether an item is a labeled one that the head was not fitted to",
+            "validation=...",
+        ),
+        ArraySpec(
             "oracle_labels",
             "(N,)",
             "true class of every item (simulations only)",

@@ -1,6 +1,7 @@
 """Query strategies, one per file; importing this package registers them all."""
 
 from poolwise.strategies import (
+    activeft,
     alfa_mix,
     badge,
     badge_partitioned,
@@ -26,6 +27,7 @@ from poolwise.strategies import (
     epig,
     falcun,
     galaxy,
+    glister,
     kmeans,
     least_confidence,
     least_confidence_sampled,
@@ -48,6 +50,7 @@ from poolwise.strategies import (
 )
 
 __all__ = [
+    "activeft",
     "alfa_mix",
     "badge",
     "badge_partitioned",
@@ -73,6 +76,7 @@ __all__ = [
     "epig",
     "falcun",
     "galaxy",
+    "glister",
     "kmeans",
     "least_confidence",
     "least_confidence_sampled",
