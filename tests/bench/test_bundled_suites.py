@@ -75,6 +75,12 @@ def change(toy_suite, dataset=None, **keys):
         ({}, {"learner": {"name": "svm"}}, UnknownNameError, "learner: no learner named 'svm'"),
         ({}, {"learner": {"name": "knn", "folds": 3}}, OptionError, "'folds' is for the linear probe"),
         ({}, {"learner": {"name": "knn"}, "strategies": ["random", "mase"]}, OptionError, "weights of a linear model"),
+        (
+            {},
+            {"strategies": ["random", {"name": "margin", "ood": "answer"}]},
+            UnknownNameError,
+            "did you mean 'answers'",
+        ),
         ({}, {"minutes": -1}, OptionError, "'minutes' must be a number of at least 0"),
         ({}, {"modules": "os"}, OptionError, "'modules' must be a list"),
         ({}, {"modules": ["no_such_module"]}, InputError, "'no_such_module' of the suite cannot be imported"),

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from poolwise.bench import run
-from poolwise.bench.suite import DatasetUse
+from poolwise.bench.cell import Cell, run_cell
+from poolwise.bench.suite import DatasetUse, StrategyUse
 from poolwise.bench.tasks import Task
 from poolwise.bench.world import draw_world
 from poolwise.errors import InputError, OptionError
+from poolwise.registry import STRATEGIES, strategy
+from poolwise.train.linear_probe import ProbeSettings
+from poolwise.types import BoolArray, FloatArray, IndexArray
 
 C = 10
 
@@ -95,8 +99,8 @@ def suite(**keys):
 def test_answers_that_are_not_of_interest_cost_labels():
     results = run(suite(foreign=0.34))
     assert not results.failures
-    for strategy in ("random", "margin", "coreset"):
-        assert results.column("n_labeled", strategy=strategy, seed=0) == [20, 40, 60, 80]
+    for name in ("random", "margin", "coreset"):
+        assert results.column("n_labeled", strategy=name, seed=0) == [20, 40, 60, 80]
     spent = results.column("n_foreign", strategy="random", round=3)
     assert min(spent) > 0
     assert results.column("n_foreign", strategy="random", seed=0) == sorted(
@@ -130,3 +134,69 @@ def test_intervals_over_drawn_pools_differ_from_those_over_one_pool():
     digests = [set(r.column("labeled_digest", strategy="random", round=3)) for r in (whole, drawn)]
     assert not digests[0] & digests[1]
     assert drawn.column("n_labeled", strategy="random", seed=0) == [20, 40, 60, 80]
+
+
+def two_lands(rows: int = 600) -> Task:
+    """Four classes at the corners of a square; the seed draws which two are foreign."""
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 4
+    corners = np.array([[0, 0], [0, 12], [12, 0], [12, 12]], dtype=np.float32)
+    x = (corners[y] + rng.normal(size=(rows, 2))).astype(np.float32)
+    return Task("two lands", x, y, x, y, tuple("abcd"))
+
+
+def cell(name: str, seed: int = 0, **keys) -> Cell:
+    return Cell(DatasetUse("two lands", 24, 20, 3, foreign=0.5), StrategyUse(name, **keys), seed, ProbeSettings())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_behind_a_gate_only_items_of_interest_are_bought_once_answers_taught_it(seed):
+    plain = run_cell(cell("random", seed), two_lands())
+    gated = run_cell(cell("random", seed, ood="answers"), two_lands())
+    assert plain[0]["labeled_digest"] == gated[0]["labeled_digest"]
+    assert gated[-1]["n_foreign"] == gated[0]["n_foreign"] >= 5  # the corners are 12 standard deviations apart
+    assert plain[-1]["n_foreign"] - plain[0]["n_foreign"] > 20  # half of 60
+
+
+def test_strategies_see_what_was_rejected_and_only_that():
+    seen = []
+
+    @strategy("test_spy", family="test", paper="none", use_when="never")
+    def spy(
+        embeddings: FloatArray,
+        labels: IndexArray,
+        labeled: IndexArray,
+        unlabeled: IndexArray,
+        foreign: BoolArray | None = None,
+        ood_scores: FloatArray | None = None,
+        *,
+        batch_size: int,
+    ) -> IndexArray:
+        """Note what is given, and take the first items."""
+        seen.append((labels.copy(), labeled, unlabeled, np.asarray(foreign), ood_scores))
+        return unlabeled[:batch_size]
+
+    try:
+        given = two_lands()
+        run_cell(cell("test_spy", 1, ood="answers"), given)
+        run_cell(cell("test_spy", 1), given)
+    finally:
+        del STRATEGIES._entries["test_spy"]
+    truth = draw_world(given, cell("random").dataset, 1).truth
+    for number, (labels, labeled, unlabeled, foreign, scores) in enumerate(seen):
+        known = np.setdiff1d(np.arange(len(truth)), unlabeled)
+        assert len(known) == 24 + 20 * (number % 3)
+        assert np.array_equal(np.flatnonzero(foreign), known[truth[known] < 0])
+        assert np.array_equal(labeled, known[truth[known] >= 0])
+        assert np.array_equal(labels[labeled], truth[labeled])
+        assert (labels[np.setdiff1d(np.arange(len(truth)), labeled)] == -1).all()
+        assert (scores is not None) == (number < 3)
+    first = seen[0][4]
+    free = seen[0][2]
+    assert first[free][truth[free] < 0].min() > first[free][truth[free] >= 0].max()
+
+
+def test_a_strategy_that_starts_cold_does_so_without_a_gate():
+    dataset = DatasetUse("two lands", 24, 20, 1, start="strategy", foreign=0.5)
+    rows = run_cell(Cell(dataset, StrategyUse("coreset", ood="answers"), 0, ProbeSettings()), two_lands())
+    assert [row["n_labeled"] for row in rows] == [24, 44]

@@ -16,7 +16,7 @@ from poolwise.bench.tasks import Task
 from poolwise.bench.world import World, draw_world
 from poolwise.chance import rng_for
 from poolwise.errors import BudgetError, InputError
-from poolwise.query import build_context, run_strategy
+from poolwise.query import choose
 from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.stats.balance import class_counts, class_entropy, imbalance_ratio, mean_class_accuracy
 from poolwise.train.learners import Learner, LinearProbe, Model, NamedLearner
@@ -43,7 +43,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of one query: on the clock, and of processor time, which other work on the machine does not change."""
+    """Seconds of one query, with what is derived and detected for it: on the clock, and of processor time, which other
+    work on the machine does not change."""
 
     seconds: float
     cpu: float
@@ -144,22 +145,29 @@ def _query(
         arrays["probs"] = model.probs(world.pool)
     if spec.oracle:  # whatever is not of interest is one more class
         arrays["oracle_labels"] = np.where(world.truth >= 0, world.truth, world.n_classes)
-    labeled = asked[world.answers[asked] >= 0]
+    known = world.answers[asked] >= 0
+    labeled, foreign = asked[known], asked[~known]
     free = np.ones(len(world.pool), dtype=bool)
     free[asked] = False
-    context = build_context(
+    state = {
+        "labeled": labeled,
+        "unlabeled": np.flatnonzero(free),
+        "labels": world.answers[labeled] if len(labeled) else None,
+        "foreign": foreign,
+        "history": history,
+    }
+    clock, cpu = time.perf_counter(), time.process_time()
+    selection = choose(
         spec,
         arrays,
-        labeled=labeled,
-        unlabeled=np.flatnonzero(free),
-        labels=world.answers[labeled] if len(labeled) else None,
-        trusted=True,
+        state,
+        batch_size=batch_size,
+        seed=seed,
         options=cell.strategy.options,
-        history=history,
+        ood=cell.strategy.ood if len(labeled) else None,  # before the first answer there is nothing to learn from
+        trusted=True,
     )
-    start = time.process_time()
-    selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=cell.strategy.options)
-    return selection, Cost(selection.seconds, time.process_time() - start)
+    return selection, Cost(time.perf_counter() - clock, time.process_time() - cpu)
 
 
 def _row(

@@ -36,6 +36,7 @@ CODE = (
     "poolwise.train.linear_probe",
     "poolwise.train.multinomial",
     "poolwise.kernels",
+    "poolwise.ood",
 )
 """Modules and packages that every result follows from; with the strategy's own module they are part of a cell's key."""
 

@@ -6,7 +6,7 @@ minutes = 5                     # how long it takes on two cores, as measured
 seeds = 10
 baseline = "random"
 modules = ["my_strategies"]     # imported first: Python modules that register strategies or tasks
-strategies = ["random", "margin", {name = "typiclust", options = {n_neighbors = 10}}]
+strategies = ["random", {name = "typiclust", options = {n_neighbors = 10}}, {name = "margin", ood = "answers"}]
 
 [learner]
 name = "linear-probe"           # or svm-rbf, random-forest, knn, logistic; the rest is for the probe only
@@ -37,10 +37,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import poolwise.ood
 import poolwise.strategies  # noqa: F401  (fills the registry)
 from poolwise.bench.tasks import parse_task
 from poolwise.errors import InputError, OptionError, UnknownNameError
-from poolwise.registry import STRATEGIES, check_options
+from poolwise.registry import DETECTORS, STRATEGIES, check_options
 from poolwise.train.learners import NamedLearner
 from poolwise.train.linear_probe import ProbeSettings
 
@@ -51,15 +52,21 @@ NEEDS_HEAD = {"head_weight", "head_bias"}
 
 @dataclass(frozen=True, slots=True)
 class StrategyUse:
-    """A strategy with its options, and what it is called in tables."""
+    """A strategy with its options, and what it is called in tables.
+
+    ood : the detector behind whose gate it chooses, fitted in each round on the answers so far, as in
+        `pw.select(ood=...)`; a strategy that takes `ood_scores` gets them instead. None does without.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
+    ood: str | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
-            inner = ", ".join(f"{key}={value}" for key, value in self.options.items())
+            settings = dict(self.options) | ({} if self.ood is None else {"ood": self.ood})
+            inner = ", ".join(f"{key}={value}" for key, value in settings.items())
             object.__setattr__(self, "label", f"{self.name}({inner})" if inner else self.name)
 
 
@@ -279,17 +286,18 @@ def _seeds(value: Any, where: str) -> tuple[int, ...]:
 
 
 def _strategy(entry: Any, where: str) -> StrategyUse:
-    keys = _keys({"name": entry} if isinstance(entry, str) else entry, ("name", "options", "label"), where)
+    keys = _keys({"name": entry} if isinstance(entry, str) else entry, ("name", "options", "ood", "label"), where)
     if "name" not in keys:
         raise OptionError(f"{where}: a strategy needs a 'name'; got {entry!r}.")
     try:
         spec = STRATEGIES[str(keys["name"])]
         options = check_options(spec, dict(keys.get("options", {})))
+        ood = DETECTORS[str(keys["ood"])].name if "ood" in keys else None
     except UnknownNameError as error:
         raise UnknownNameError(f"{where}: {error}") from None
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
-    return StrategyUse(spec.name, options, str(keys.get("label", "")))
+    return StrategyUse(spec.name, options, str(keys.get("label", "")), ood)
 
 
 SHARES = {"resample": (0.01, 1.0), "long_tail": (0.001, 1.0), "foreign": (0.0, 0.95), "noise": (0.0, 0.95)}
