@@ -200,3 +200,9 @@ def test_a_strategy_that_starts_cold_does_so_without_a_gate():
     dataset = DatasetUse("two lands", 24, 20, 1, start="strategy", foreign=0.5)
     rows = run_cell(Cell(dataset, StrategyUse("coreset", ood="answers"), 0, ProbeSettings()), two_lands())
     assert [row["n_labeled"] for row in rows] == [24, 44]
+
+
+def test_a_strategy_that_needs_labels_starts_at_random_and_does_not_fail():
+    dataset = DatasetUse("two lands", 24, 20, 1, start="strategy", foreign=0.5)
+    rows = run_cell(Cell(dataset, StrategyUse("balancing"), 0, ProbeSettings()), two_lands())
+    assert [row["chosen_by"] for row in rows] == ["random", "strategy"]

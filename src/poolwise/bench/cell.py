@@ -23,8 +23,8 @@ from poolwise.train.learners import Learner, LinearProbe, Model, NamedLearner
 from poolwise.train.linear_probe import LinearHead, ProbeSettings
 from poolwise.types import IndexArray, Selection, plain
 
-FROM_MODEL = {"logits", "probs", "head_weight", "head_bias", "prob_samples", "predicted_loss"}
-"""Arrays that do not exist before the first fit."""
+FROM_LABELS = {"labels", "logits", "probs", "head_weight", "head_bias", "prob_samples", "predicted_loss"}
+"""Arrays that do not exist, or say nothing, before the first labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _initial(cell: Cell, spec: StrategySpec, world: World) -> tuple[IndexArray, 
         raise BudgetError(
             f"dataset {cell.dataset.label!r}: initial must be between 1 and {n_pool} (items of the pool); got {size}."
         )
-    cold = not FROM_MODEL & set(spec.needs)
+    cold = not FROM_LABELS & set(spec.needs)
     if cell.dataset.start == "strategy" and cold and spec.name != "random":
         none = np.empty(0, dtype=np.int64)
         selection, cost = _query(spec, cell, world, none, None, size, _stream(cell.seed, "benchmark start", 0), [])
