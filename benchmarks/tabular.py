@@ -1,31 +1,68 @@
 """Run the tabular benchmark and write benchmarks/results/tabular.{md,csv,svg}: `make bench-tabular`.
 
-The plan spends its time where it tells most: Random, uncertainty sampling and Core-Set on every comparable set with
-the 100 published seeds; model-based strategies with fewer seeds; those that retrain a model for every candidate on
-the smallest sets. A stopped run continues from build/bench-tabular/rows.jsonl.
+All 26 released data sets, all strategies. The plan spends its time where it tells most: Random, uncertainty sampling
+and Core-Set with the 100 published seeds, model-based strategies with fewer, and those that retrain a model for every
+candidate over the whole pool of the smallest sets, then over the first labels of larger ones. Sets of thousands of rows
+are queried in batches of 20. A stopped run continues from build/bench-tabular/rows.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from poolwise.bench.tabular import Results, format_table, run_tabular
 from poolwise.bench.tabular.report import write_report
 from poolwise.progress import listening
 
-SMALLEST = ("appendicitis", "ex8b", "sonar", "haberman")
-MIDDLE = ("ionosphere", "clean1", "wdbc", "breast")
-LARGER = ("australian", "ex8a", "diabetes", "mammographic", "gcloudub", "gcloudb")
 
-PLAN: tuple[tuple[tuple[str, ...], tuple[str, ...], int], ...] = (
-    ((*SMALLEST, *MIDDLE, *LARGER), ("random", "us", "kcenter"), 100),
-    (SMALLEST, ("us_nc", "qbc", "mcm", "graph_density", "hier", "quire", "dwus"), 30),
-    (MIDDLE, ("us_nc", "qbc", "mcm", "graph_density", "hier", "quire"), 5),
-    (SMALLEST, ("eer", "vr", "hintsvm", "albl", "bmdr", "spal", "lal"), 5),
-    (SMALLEST[:1], ("bso", "oracle_area"), 20),
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the plan: every data set with every strategy and seeds 0, 1, ..."""
+
+    datasets: tuple[str, ...]
+    strategies: tuple[str, ...]
+    seeds: int
+    batch_size: int = 1
+    budget: int | None = None
+    n_initial: int = 20
+
+
+SMALL = ("appendicitis", "ex8b", "sonar", "haberman")
+MIDDLE = ("ionosphere", "clean1", "wdbc", "breast")
+COMPARED = ("australian", "diabetes")
+LARGER = ("ex8a", "mammographic", "tictactoe", "gcloudub", "gcloudb")
+LARGE = ("spambase", "banana", "ringnorm", "twonorm")
+MULTI = ("iris", "wine", "seeds", "thyroid")
+
+PLAIN = ("random", "us", "kcenter")
+LIGHT = ("infodiv", "mcm", "us_nc", "graph_density", "hier")
+MEDIUM = ("qbc", "quire", "dwus")
+HEAVY = ("hintsvm", "albl", "eer")
+HEAVIEST = ("bmdr", "spal", "lal", "vr")
+
+PLAN = (
+    Stage((*SMALL, *MIDDLE, *COMPARED), PLAIN, 100),
+    Stage(LARGER, PLAIN, 20),
+    Stage((*SMALL, *MIDDLE), LIGHT, 15),
+    Stage((*COMPARED, *LARGER), LIGHT, 4),
+    Stage(SMALL, ("quire", "quire_libact"), 30),
+    Stage((*SMALL, *MIDDLE), MEDIUM, 6),
+    Stage((*COMPARED, *LARGER), MEDIUM, 2),
+    Stage(SMALL, HEAVY, 6),
+    Stage(SMALL, HEAVIEST, 3),
+    Stage(MULTI, (*PLAIN, *LIGHT, "qbc"), 10),
+    Stage(("r15",), (*PLAIN, *LIGHT), 3, n_initial=100),
+    Stage(("d31",), (*PLAIN, *LIGHT), 1, batch_size=20, n_initial=200),
+    Stage(("checkerboard",), (*PLAIN, *LIGHT), 3),
+    Stage(LARGE, PLAIN, 2, batch_size=20),
+    Stage((*MIDDLE, *COMPARED, *LARGER), (*PLAIN, *LIGHT, *MEDIUM, *HEAVY), 2, budget=60),
+    Stage((*MIDDLE[:1], *MIDDLE[2:], *COMPARED, *LARGER), HEAVIEST, 2, budget=60),
+    Stage((*LARGE, "checkerboard"), (*PLAIN, *LIGHT, "qbc", "dwus", "hintsvm", "lal"), 1, batch_size=20, budget=400),
+    Stage(SMALL[:1], ("bso", "oracle_area"), 10),
+    Stage(SMALL[1:2], ("bso", "oracle_area"), 2),
 )
-"""(data sets, strategies, seeds)."""
 
 
 def main() -> None:
@@ -38,23 +75,30 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=len(PLAN), help="run only the first stages of the plan")
     options = parser.parse_args()
     parts = []
-    for datasets, strategies, seeds in PLAN[: options.stages]:
+    for number, stage in enumerate(PLAN[: options.stages], start=1):
         with listening(lambda what, done, total: print(f"\r{what}: {done}/{total}", end="", flush=True)):
+            print(f"stage {number} of {len(PLAN)}: {', '.join(stage.strategies)}")
             parts.append(
                 run_tabular(
-                    datasets,
-                    strategies,
-                    seeds=seeds,
+                    stage.datasets,
+                    stage.strategies,
+                    seeds=stage.seeds,
                     data_dir=options.data_dir,
                     workers=options.workers,
                     out=options.work,
+                    batch_size=stage.batch_size,
+                    budget=stage.budget,
+                    n_initial=stage.n_initial,
                 )
             )
         print()
+    rows = {(row.dataset, row.strategy, row.seed, row.setting): row for part in parts for row in part.rows}
     results = Results(
-        rows=tuple(row for part in parts for row in part.rows),
+        rows=tuple(rows.values()),
         skipped=tuple(dict.fromkeys(skip for part in parts for skip in part.skipped)),
         missing=tuple(dict.fromkeys(gap for part in parts for gap in part.missing)),
+        refused=tuple(dict.fromkeys(gap for part in parts for gap in part.refused)),
+        failed=tuple(dict.fromkeys(gap for part in parts for gap in part.failed)),
         settings=parts[0].settings,
     )
     print(format_table(results))

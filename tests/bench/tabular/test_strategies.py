@@ -16,7 +16,7 @@ from poolwise.bench.tabular.evaluate import Evaluator
 from poolwise.bench.tabular.logistic import retrain_with_each, train_logistic, with_one
 from poolwise.bench.tabular.protocol import Cell
 from poolwise.bench.tabular.registry import TABULAR, State
-from poolwise.bench.tabular.simplex import project_capped, solve_capped
+from poolwise.bench.tabular.simplex import solve_capped
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.bench.tabular.smo import solve_machine
 from poolwise.bench.tabular.strategies import albl, bmdr, dwus, graph_density, hier, hintsvm, lal, mcm, qbc, spal, us_nc
@@ -26,7 +26,7 @@ from poolwise.strategies import coreset
 
 from .conftest import blobs, cell_of
 
-TWO_CLASSES = {"albl", "bmdr", "dwus", "hintsvm", "lal", "quire", "spal", "vr"}
+TWO_CLASSES = {"albl", "bmdr", "dwus", "hintsvm", "lal", "quire", "quire_libact", "spal", "vr"}
 
 
 def state_of(cell: Cell, n_labeled: int = 20, seed: int = 0, batch_size: int = 1) -> State:
@@ -442,20 +442,6 @@ def test_hier_leaves_pure_clusters_alone() -> None:
         state.labeled, state.unlabeled = np.flatnonzero(known), np.flatnonzero(~known)
         picks.append(int(hier.hier(state)[0]))
     assert np.mean(np.array(picks) >= 100) > 0.9
-
-
-@pytest.mark.parametrize("total", [0.0, 1.0, 2.5, 6.0])
-def test_projection_on_the_capped_simplex_is_the_nearest_point(total: float) -> None:
-    rng = np.random.default_rng(int(total))
-    for _ in range(20):
-        v = rng.normal(size=6) * 2
-        got = project_capped(v, total)
-        assert got.sum() == pytest.approx(total)
-        assert got.min() >= 0
-        assert got.max() <= 1
-        shift = np.linspace(-12, 12, 200001)
-        sums = np.clip(v[:, None] - shift, 0, 1).sum(axis=0)
-        assert np.allclose(got, np.clip(v - shift[np.abs(sums - total).argmin()], 0, 1), atol=1e-3)
 
 
 def test_capped_programme_agrees_with_a_general_solver() -> None:

@@ -24,11 +24,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
+from poolwise.bench.tabular.metrics import Scores, score_test
 from poolwise.bench.tabular.protocol import Cell
 from poolwise.errors import unknown_name
 from poolwise.types import IndexArray
 
-MAX_KERNEL_ROWS = 3000
+MAX_KERNEL_ROWS = 5000
 """Train parts above this keep no kernel matrices; the model computes its own decision values (slower)."""
 
 
@@ -37,6 +38,10 @@ class Fit(Protocol):
 
     def n_correct(self) -> int:
         """Count the test rows that the model classifies correctly."""
+        ...
+
+    def scores(self) -> Scores:
+        """Score the model on the test rows."""
         ...
 
     def decision(self) -> NDArray[np.float64]:
@@ -55,8 +60,15 @@ class SvmFit:
         self._dual[labeled[model.support_]] = model.dual_coef_[0]
 
     def n_correct(self) -> int:
-        values = self._kernels.test @ self._dual + self._bias  # (n_test,)
-        return int(np.count_nonzero((values >= 0) == (self._cell.y_test == 1)))
+        return int(np.count_nonzero((self._test_values() >= 0) == (self._cell.y_test == 1)))
+
+    def scores(self) -> Scores:
+        values = self._test_values()
+        return score_test(self._cell.y_test, (values >= 0).astype(np.int64), values, 2)
+
+    def _test_values(self) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = self._kernels.test @ self._dual + self._bias  # (n_test,)
+        return values
 
     def decision(self) -> NDArray[np.float64]:
         distinct = self._kernels.train @ self._dual  # equal rows get equal values, bit for bit: ties stay ties
@@ -90,11 +102,17 @@ class EstimatorFit:
     def n_correct(self) -> int:
         return int(np.count_nonzero(self._model.predict(self._cell.x_test) == self._cell.y_test))
 
+    def scores(self) -> Scores:
+        x = self._cell.x_test
+        return score_test(self._cell.y_test, self._model.predict(x), self._values(x), self._cell.n_classes)
+
     def decision(self) -> NDArray[np.float64]:
-        x = self._cell.x_train
+        return self._values(self._cell.x_train)
+
+    def _values(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         if hasattr(self._model, "decision_function"):
             return np.asarray(self._model.decision_function(x), dtype=np.float64)
-        log_p: NDArray[np.float64] = np.log(np.maximum(self._model.predict_proba(x), 1e-300))  # (n_train, C)
+        log_p: NDArray[np.float64] = np.log(np.maximum(self._model.predict_proba(x), 1e-300))  # (n, C)
         return log_p[:, 1] - log_p[:, 0] if log_p.shape[1] == 2 else log_p
 
 
@@ -122,14 +140,22 @@ class Evaluator:
         self.model = model
         self._estimator = MODELS[model]()
         self._kernels: Kernels | None = None
-        self._scores: dict[bytes, int] = {}
+        self._correct: dict[bytes, int] = {}
+        self._scores: dict[bytes, Scores] = {}
         self._last: tuple[bytes, Fit] | None = None
 
     def n_correct(self, labeled: IndexArray) -> int:
         """Count correct test predictions of the model trained on `labeled`, sorted train positions."""
         key = labeled.tobytes()
+        if key not in self._correct:
+            self._correct[key] = self.fit(labeled).n_correct()
+        return self._correct[key]
+
+    def scores(self, labeled: IndexArray) -> Scores:
+        """Score the model trained on `labeled`, sorted train positions."""
+        key = labeled.tobytes()
         if key not in self._scores:
-            self._scores[key] = self.fit(labeled).n_correct()
+            self._scores[key] = self.fit(labeled).scores()
         return self._scores[key]
 
     def fit(self, labeled: IndexArray) -> Fit:
@@ -140,11 +166,12 @@ class Evaluator:
         return self._last[1]
 
     def _train(self, labeled: IndexArray) -> Fit:
-        model = clone(self._estimator)
+        as_kernels = self.model == "svm-rbf" and self.cell.n_classes == 2 and len(self.cell.x_train) <= MAX_KERNEL_ROWS
+        model = self._estimator if as_kernels else clone(self._estimator)  # an SvmFit keeps no model, so one is enough
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(self.cell.x_train[labeled], self.cell.y_train[labeled])
-        if self.model != "svm-rbf" or self.cell.n_classes > 2 or len(self.cell.x_train) > MAX_KERNEL_ROWS:
+        if not as_kernels:
             return EstimatorFit(self.cell, model)
         if self._kernels is None:
             self._kernels = Kernels(self.cell)

@@ -18,7 +18,7 @@ import numpy as np
 
 from poolwise.bench.tabular.evaluate import Evaluator
 from poolwise.bench.tabular.protocol import Cell
-from poolwise.bench.tabular.simulate import Curve
+from poolwise.bench.tabular.simulate import Curve, curve_of
 from poolwise.errors import OptionError
 
 Score = Callable[[tuple[int, ...]], float]
@@ -108,14 +108,10 @@ def simulate_oracle(cell: Cell, name: str, evaluator: Evaluator, budget: int | N
     """Run an oracle on a cell, one item at a time; about width Q^2 / 2 models, minutes a run above 100 queries."""
     start = time.perf_counter()
     path = ORACLES[name](range(cell.n_initial, len(cell.x_train)), cell_score(cell, evaluator), budget=budget)
-    steps = np.arange(len(path.accuracy))
-    return Curve(
-        order=np.array(path.order, dtype=np.int64),
-        n_labeled=cell.n_initial + steps,
-        n_correct=np.rint(np.array(path.accuracy) * len(cell.x_test)).astype(np.int64),
-        n_test=len(cell.x_test),
-        seconds=time.perf_counter() - start,
-    )
+    seconds = time.perf_counter() - start
+    grown = [np.sort(np.append(np.arange(cell.n_initial), path.order[:t])) for t in range(len(path.accuracy))]
+    scores = [evaluator.scores(labeled.astype(np.int64)) for labeled in grown]
+    return curve_of(path.order, [len(labeled) for labeled in grown], scores, len(cell.x_test), seconds)
 
 
 def cell_score(cell: Cell, evaluator: Evaluator) -> Score:

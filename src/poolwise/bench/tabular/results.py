@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ class Row:
     setting : what must agree for two rows to be comparable: model, batch size, budget, initial set
     aubc, aubc_noinit : true area, and the published convention; see `poolwise.stats.curves`
     final : accuracy when the budget is spent (F-acc)
+    f1, auc_hard, auc : areas of these curves, see `metrics.Scores`
     seconds : time spent in queries
     n_labeled, n_correct, n_test : the learning curve as counts
     order : train positions, in the order of the queries
+    code : digest of the data, the code and the versions that the numbers follow from
     """
 
     dataset: str
@@ -40,11 +42,15 @@ class Row:
     aubc: float
     aubc_noinit: float
     final: float
+    f1: float
+    auc_hard: float
+    auc: float
     seconds: float
     n_test: int
     n_labeled: tuple[int, ...]
     n_correct: tuple[int, ...]
     order: tuple[int, ...]
+    code: str
 
     @property
     def accuracy(self) -> tuple[float, ...]:
@@ -59,12 +65,14 @@ class Results:
     skipped : (data set, seed, reason), never replaced by other seeds
     missing : (data set, reason)
     refused : (data set, strategy, reason), such as two-class strategies on more classes
+    failed : (data set, strategy, seed, what a strategy raised); run again next time
     """
 
     rows: tuple[Row, ...]
     skipped: tuple[tuple[str, int, str], ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str, str], ...] = ()
+    failed: tuple[tuple[str, str, int, str], ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +83,7 @@ class Results:
             "skipped": [{"dataset": d, "seed": s, "reason": r} for d, s, r in self.skipped],
             "missing": [{"dataset": d, "reason": r} for d, r in self.missing],
             "refused": [{"dataset": d, "strategy": s, "reason": r} for d, s, r in self.refused],
+            "failed": [{"dataset": d, "strategy": s, "seed": n, "reason": r} for d, s, n, r in self.failed],
             "settings": self.settings,
         }
 
@@ -95,7 +104,7 @@ class Results:
         return datasets, strategies, means
 
 
-def row_of(curve: Curve, dataset: str, strategy: str, seed: int, setting: str) -> Row:
+def row_of(curve: Curve, dataset: str, strategy: str, seed: int, setting: str, code: str = "") -> Row:
     """Turn one run into a row."""
     accuracy = curve.n_correct / curve.n_test
     return Row(
@@ -106,34 +115,44 @@ def row_of(curve: Curve, dataset: str, strategy: str, seed: int, setting: str) -
         aubc=aubc(curve.n_labeled, accuracy),
         aubc_noinit=aubc_noinit(curve.n_labeled, accuracy),
         final=float(accuracy[-1]),
+        f1=aubc(curve.n_labeled, curve.f1),
+        auc_hard=aubc(curve.n_labeled, curve.auc_hard),
+        auc=aubc(curve.n_labeled, curve.auc),
         seconds=round(curve.seconds, 4),
         n_test=curve.n_test,
         n_labeled=tuple(curve.n_labeled.tolist()),
         n_correct=tuple(curve.n_correct.tolist()),
         order=tuple(curve.order.tolist()),
+        code=code,
     )
 
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Append rows to a file of JSON lines, each line written whole."""
+    """Append rows to a file of JSON lines in one write, so that two programs do not mix within a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(asdict(row), separators=(",", ":")) + "\n" for row in rows)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    with path.open("ab", buffering=0) as file:
+        torn = path.stat().st_size and path.read_bytes()[-1:] != b"\n"
+        file.write((b"\n" if torn else b"") + text.encode())
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Read the rows of a file of JSON lines; a last line torn by a crash is cut off the file."""
+    """Read the rows of a file of JSON lines.
+
+    A line that is no row of this version - torn by a crash, damaged, or written by other code - is left out, and so is
+    run again.
+    """
     if not path.exists():
         return
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if len(whole) < len(text):
-        path.write_text(whole, encoding="utf-8")
-    for line in whole.splitlines():
-        fields: dict[str, Any] = json.loads(line)
-        fields.update({name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
-        yield Row(**fields)
+    names = {entry.name for entry in fields(Row)}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and set(found) == names:
+            found.update({name: tuple(value) for name, value in found.items() if isinstance(value, list)})
+            yield Row(**found)
 
 
 def format_table(results: Results) -> str:
@@ -156,6 +175,9 @@ def format_table(results: Results) -> str:
     lines += [f"missing: {dataset}: {reason}" for dataset, reason in results.missing]
     lines += [f"skipped: {reason}" for _, _, reason in results.skipped]
     lines += [f"refused: {reason}" for _, _, reason in results.refused]
+    lines += [
+        f"failed: {strategy} on {dataset}, seed {seed}: {reason}" for dataset, strategy, seed, reason in results.failed
+    ]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import sklearn
 from threadpoolctl import threadpool_limits
 
+from poolwise.bench.tabular.code import code_digest
 from poolwise.bench.tabular.evaluate import MODELS, Evaluator
 from poolwise.bench.tabular.loader import TabularSet, default_data_dir, find_sets, load_set
 from poolwise.bench.tabular.oracle import ORACLES, simulate_oracle
@@ -19,7 +21,7 @@ from poolwise.bench.tabular.protocol import N_INITIAL, SeedSkippedError, make_ce
 from poolwise.bench.tabular.registry import TABULAR, check_fits
 from poolwise.bench.tabular.results import Results, Row, append_rows, read_rows, row_of
 from poolwise.bench.tabular.simulate import simulate
-from poolwise.errors import InputError, OptionError, UnknownNameError, unknown_name
+from poolwise.errors import BudgetError, InputError, OptionError, UnknownNameError, unknown_name
 from poolwise.progress import task
 
 ROWS_FILE = "rows.jsonl"
@@ -72,9 +74,12 @@ def run_tabular(
     strategies : names in `TABULAR` or `oracle.ORACLES`; empty for all strategies that are not slow
     seeds : 100 stands for 0..99
     workers : processes, each with one thread; the rows do not depend on it
-    out : folder whose rows.jsonl is continued, if there is one; None keeps nothing on disk
+    out : folder whose rows.jsonl is continued, if there is one: rows that the same code and versions made are not run
+        again; None keeps nothing on disk
     model : evaluation model, a name in `evaluate.MODELS`
+    batch_size : labels bought between two models
     budget : labels to buy in each run; None for the whole pool
+    n_initial : labels known at the start; more than the published 20 for sets of many classes
 
     Returns
     -------
@@ -112,7 +117,12 @@ def run_tabular(
     there, missing = _find(datasets, folder)
     refused, works = [], []
     path = Path(out) / ROWS_FILE if out is not None else None
-    done = {(r.dataset, r.strategy, r.seed, r.setting): r for r in (read_rows(path) if path else ())}
+    now = {(dataset, name): _follows_from(dataset, name, str(folder)) for dataset in there for name in names}
+    done = {
+        (r.dataset, r.strategy, r.seed, r.setting): r
+        for r in (read_rows(path) if path else ())
+        if r.code == now.get((r.dataset, r.strategy))
+    }
     for dataset in there:
         fitting = []
         for name in names:
@@ -126,7 +136,9 @@ def run_tabular(
         ]
     if not any(work.strategies for work in works):
         raise OptionError("; ".join(reason for _, _, reason in refused))
-    rows, skipped = _run_all(works, workers, done, path)
+    rows, skipped, failed = _run_all(works, workers, done, path)
+    if failed and not rows:
+        raise InputError(f"all {len(failed)} runs of the benchmark failed; the first: {failed[0][3]}")
     place = {key: i for i, key in enumerate((d, s) for d in there for s in names)}
     rows.sort(key=lambda row: (place[row.dataset, row.strategy], row.seed))
     return Results(
@@ -134,6 +146,7 @@ def run_tabular(
         skipped=tuple(sorted(skipped, key=lambda skip: (there.index(skip[0]), skip[1]))),
         missing=tuple(missing),
         refused=tuple(refused),
+        failed=tuple(failed),
         settings={
             "seeds": seed_list,
             "model": model,
@@ -170,11 +183,34 @@ def _load(dataset: str, folder: str) -> TabularSet:
     return load_set(dataset, Path(folder))
 
 
+def _follows_from(dataset: str, strategy: str, folder: str) -> str:
+    return f"{code_digest(strategy)}-{_data_digest(dataset, folder)}"
+
+
+@lru_cache(maxsize=256)
+def _data_digest(dataset: str, folder: str) -> str:
+    data = _load(dataset, folder)
+    return hashlib.sha256(data.x.tobytes() + data.y.tobytes()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the strategies of one cell.
+
+    failed : (strategy, message); skipped : why the seed cannot be run, "" if it can
+    """
+
+    rows: tuple[Row, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    skipped: str = ""
+
+
 def _run_all(
     works: Sequence[Work], workers: int, done: dict[tuple[str, str, int, str], Row], path: Path | None
-) -> tuple[list[Row], list[tuple[str, int, str]]]:
+) -> tuple[list[Row], list[tuple[str, int, str]], list[tuple[str, str, int, str]]]:
     rows: list[Row] = []
     skipped: list[tuple[str, int, str]] = []
+    failed: list[tuple[str, str, int, str]] = []
     open_works = []
     for work in works:
         keys = [(work.dataset, name, work.seed, work.setting) for name in work.strategies]
@@ -184,17 +220,17 @@ def _run_all(
             open_works.append(replace(work, strategies=rest))
     with task("tabular benchmark", len(open_works)) as progress:
         for work, outcome in _outcomes(open_works, workers):
-            if isinstance(outcome, str):
-                skipped.append((work.dataset, work.seed, outcome))
-            else:
-                rows += outcome
-                if path is not None:
-                    append_rows(path, outcome)
+            rows += outcome.rows
+            failed += [(work.dataset, name, work.seed, message) for name, message in outcome.failed]
+            if outcome.skipped:
+                skipped.append((work.dataset, work.seed, outcome.skipped))
+            if path is not None and outcome.rows:
+                append_rows(path, outcome.rows)
             progress.advance()
-    return rows, skipped
+    return rows, skipped, failed
 
 
-def _outcomes(works: Iterable[Work], workers: int) -> Iterator[tuple[Work, list[Row] | str]]:
+def _outcomes(works: Iterable[Work], workers: int) -> Iterator[tuple[Work, Outcome]]:
     if workers == 1:
         for work in works:
             yield work, run_cell(work)
@@ -209,20 +245,27 @@ def _outcomes(works: Iterable[Work], workers: int) -> Iterator[tuple[Work, list[
             raise
 
 
-def run_cell(work: Work) -> list[Row] | str:
-    """Run the strategies of one cell in this process with one thread; a skipped seed gives its reason."""
+def run_cell(work: Work) -> Outcome:
+    """Run the strategies of one cell in this process with one thread; what a strategy raises ends it alone."""
     data = _load(work.dataset, work.data_dir)
     try:
         cell = make_cell(data, work.seed, work.n_initial)
     except SeedSkippedError as error:
-        return str(error)
+        return Outcome(skipped=str(error))
     evaluator = Evaluator(cell, work.model)
-    rows = []
+    rows, failed = [], []
     with threadpool_limits(1), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for name in work.strategies:
-            if name in ORACLES:
-                curve = simulate_oracle(cell, name, evaluator, work.budget)
-            else:
-                curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
-            rows.append(row_of(curve, work.dataset, name, work.seed, work.setting))
-    return rows
+            try:
+                if name in ORACLES:
+                    curve = simulate_oracle(cell, name, evaluator, work.budget)
+                else:
+                    curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
+            except BudgetError:
+                raise  # of the whole run, not of one strategy
+            except Exception as error:  # a strategy of a third party may raise anything
+                failed.append((name, f"{type(error).__name__}: {error}"))
+                continue
+            code = _follows_from(work.dataset, name, work.data_dir)
+            rows.append(row_of(curve, work.dataset, name, work.seed, work.setting, code))
+    return Outcome(tuple(rows), tuple(failed))

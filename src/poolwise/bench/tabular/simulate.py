@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poolwise.bench.tabular.evaluate import Evaluator
+from poolwise.bench.tabular.metrics import Scores
 from poolwise.bench.tabular.protocol import Cell
 from poolwise.bench.tabular.registry import TABULAR, State, check_fits
 from poolwise.chance import rng_for
@@ -22,6 +25,7 @@ class Curve:
     order : (Q,) int64 train positions in the order of the queries
     n_labeled : (R+1,) int64 labels known when each model was trained
     n_correct : (R+1,) int64 correct predictions on the test part
+    f1, auc_hard, auc : (R+1,) float64, see `metrics.Scores`
     n_test : rows of the test part
     seconds : time spent in queries, without the curve's own training
     """
@@ -29,8 +33,27 @@ class Curve:
     order: IndexArray
     n_labeled: IndexArray
     n_correct: IndexArray
+    f1: NDArray[np.float64]
+    auc_hard: NDArray[np.float64]
+    auc: NDArray[np.float64]
     n_test: int
     seconds: float
+
+
+def curve_of(
+    order: Sequence[int], n_labeled: Sequence[int], scores: Sequence[Scores], n_test: int, seconds: float
+) -> Curve:
+    """Put the scores of each step side by side."""
+    return Curve(
+        order=np.array(order, dtype=np.int64),
+        n_labeled=np.array(n_labeled, dtype=np.int64),
+        n_correct=np.array([s.n_correct for s in scores], dtype=np.int64),
+        f1=np.array([s.f1 for s in scores]),
+        auc_hard=np.array([s.auc_hard for s in scores]),
+        auc=np.array([s.auc for s in scores]),
+        n_test=n_test,
+        seconds=seconds,
+    )
 
 
 def simulate(
@@ -82,7 +105,7 @@ def simulate(
         evaluator=evaluator,
     )
     order: list[int] = []
-    n_labeled, n_correct = [cell.n_initial], [evaluator.n_correct(state.labeled)]
+    n_labeled, scores = [cell.n_initial], [evaluator.scores(state.labeled)]
     seconds = 0.0
     while len(order) < budget:
         state.batch_size = min(batch_size, budget - len(order))
@@ -99,11 +122,5 @@ def simulate(
         state.labeled, state.unlabeled = np.flatnonzero(known), np.flatnonzero(~known)
         order += batch.tolist()
         n_labeled.append(len(state.labeled))
-        n_correct.append(evaluator.n_correct(state.labeled))
-    return Curve(
-        order=np.array(order, dtype=np.int64),
-        n_labeled=np.array(n_labeled, dtype=np.int64),
-        n_correct=np.array(n_correct, dtype=np.int64),
-        n_test=len(cell.x_test),
-        seconds=seconds,
-    )
+        scores.append(evaluator.scores(state.labeled))
+    return curve_of(order, n_labeled, scores, len(cell.x_test), seconds)

@@ -1,0 +1,51 @@
+"""What the numbers of a row follow from beside its settings: code and versions, as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import numpy
+import scipy
+import sklearn
+
+from poolwise.bench.tabular import evaluate, loader, metrics, oracle, protocol, simulate
+from poolwise.bench.tabular.oracle import ORACLES
+from poolwise.bench.tabular.registry import TABULAR
+from poolwise.stats import curves
+
+COMMON = (curves.__name__, *(m.__name__ for m in (evaluate, loader, metrics, protocol, simulate)))
+FOLLOWED = ("poolwise.bench.tabular", "poolwise.kernels")
+"""Packages whose functions a strategy may lean on."""
+
+
+@lru_cache(maxsize=256)
+def code_digest(strategy: str) -> str:
+    """Digest the code of the protocol, of a strategy and of what it leans on, and the versions of the libraries.
+
+    A row of another digest is run again when a stopped run continues. Constants that a module imports alone, without a
+    function or class of the same module, are not followed.
+    """
+    module = oracle.__name__ if strategy in ORACLES else TABULAR[strategy].query.__module__
+    found = hashlib.sha256(" ".join((numpy.__version__, scipy.__version__, sklearn.__version__)).encode())
+    for name in sorted(_with_helpers([*COMMON, module])):
+        file = getattr(sys.modules[name], "__file__", None)
+        if file:
+            found.update(Path(file).read_bytes())
+    if strategy not in ORACLES:
+        found.update(TABULAR[strategy].query.__code__.co_code)  # all there is of a function that was typed in
+    return found.hexdigest()[:16]
+
+
+def _with_helpers(names: list[str]) -> set[str]:
+    """Add the modules that the given ones take functions or classes from."""
+    known: set[str] = set()
+    while names:
+        name = names.pop()
+        if name not in known:
+            known.add(name)
+            sources = (getattr(value, "__module__", None) for value in vars(sys.modules[name]).values())
+            names += [s for s in sources if isinstance(s, str) and s.startswith(FOLLOWED) and s in sys.modules]
+    return known
