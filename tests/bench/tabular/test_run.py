@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from poolwise.bench.tabular import format_table, run_tabular
+from poolwise.bench.tabular.code import _with_helpers, code_digest
 from poolwise.bench.tabular.loader import load_set
 from poolwise.bench.tabular.protocol import Cell, make_cell
 from poolwise.bench.tabular.reference import published
-from poolwise.bench.tabular.registry import TABULAR, tabular
+from poolwise.bench.tabular.registry import TABULAR, State, tabular
 from poolwise.bench.tabular.results import read_rows
+from poolwise.bench.tabular.run import _data_digest, _load
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.errors import BudgetError, InputError, OptionError, UnknownNameError
 from poolwise.kernels.sampling import best_first
+from poolwise.types import IndexArray
 
 from .conftest import blobs, cell_of
 
@@ -139,6 +142,64 @@ def test_a_strategy_that_returns_labeled_positions_is_refused(cell: Cell) -> Non
             simulate(cell, "bad-on-purpose")
     finally:
         del TABULAR._entries["bad-on-purpose"]
+
+
+def test_what_a_strategy_raises_ends_it_alone_and_is_reported(folder: Path, tmp_path: Path) -> None:
+    def sometimes(state: State) -> IndexArray:
+        """Fail on the second data set."""
+        if state.n_classes == 3:
+            raise ZeroDivisionError("on purpose")
+        return state.unlabeled[:1]
+
+    tabular("bad-on-purpose", family="test", paper="none")(sometimes)
+    try:
+        results = run_tabular(
+            ["two", "three"], ["bad-on-purpose", "us"], seeds=1, data_dir=folder, budget=2, out=tmp_path
+        )
+        assert results.failed == (("three", "bad-on-purpose", 0, "ZeroDivisionError: on purpose"),)
+        assert [(r.dataset, r.strategy) for r in results.rows] == [
+            ("two", "bad-on-purpose"),
+            ("two", "us"),
+            ("three", "us"),
+        ]
+        assert "failed: bad-on-purpose on three, seed 0: ZeroDivisionError" in format_table(results)
+        with pytest.raises(InputError, match="all 1 runs of the benchmark failed; the first: ZeroDivisionError"):
+            run_tabular(["three"], ["bad-on-purpose"], seeds=1, data_dir=folder, budget=2)
+    finally:
+        del TABULAR._entries["bad-on-purpose"]
+
+
+def test_rows_of_other_code_or_other_data_are_run_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows_after(code: str) -> int:
+        monkeypatch.setattr("poolwise.bench.tabular.run.code_digest", lambda name: code)
+        results = run_tabular(["two"], ["us"], seeds=1, data_dir=folder, budget=2, out=tmp_path / "out")
+        assert len(results.rows) == 1
+        return len((tmp_path / "out" / "rows.jsonl").read_text().splitlines())
+
+    assert [rows_after("a"), rows_after("a"), rows_after("b")] == [1, 1, 2]
+    with (folder / "two-svmstyle.txt").open("a") as file:
+        file.write("+1 1:0.5 2:0.5\n")
+    _load.cache_clear()
+    _data_digest.cache_clear()
+    assert rows_after("b") == 3
+
+
+def test_the_digest_of_a_strategy_follows_the_modules_that_it_leans_on() -> None:
+    assert len({code_digest(name) for name in ("us", "bmdr", "spal", "bso")}) == 4
+    helpers = _with_helpers(["poolwise.bench.tabular.strategies.spal"])
+    assert {f"poolwise.bench.tabular.{name}" for name in ("strategies.bmdr", "simplex", "evaluate")} <= helpers
+    assert "poolwise.bench.tabular.strategies.quire" not in helpers
+
+
+def test_damaged_lines_are_run_again(folder: Path, tmp_path: Path) -> None:
+    whole = run_tabular(["two"], ["us"], seeds=3, data_dir=folder, budget=3, out=tmp_path / "out")
+    path = tmp_path / "out" / "rows.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\xff\xfe{" + lines[0] + b"\n" + lines[1] + b"\n{}\n[1]\n" + lines[2][:40])
+    again = run_tabular(["two"], ["us"], seeds=3, data_dir=folder, budget=3, out=tmp_path / "out")
+    assert again.to_dict() == whole.to_dict()
 
 
 def test_published_figures_are_found_by_column() -> None:

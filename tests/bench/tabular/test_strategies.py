@@ -244,6 +244,34 @@ def test_quire_by_inverting_every_block(n_labeled: int) -> None:
     assert TABULAR["quire"].query(state)[0] == unlabeled[int(np.argmin(values))]
 
 
+@pytest.mark.parametrize("n_labeled", [20, 24, 29])
+def test_quire_of_libact_by_its_two_departures_from_the_formula(n_labeled: int) -> None:
+    cell = cell_of(blobs(50, 3, seed=2))
+    x, y = cell.x_train, 2.0 * cell.y_train[:n_labeled] - 1
+    kernel = np.exp(-((x[:, None] - x) ** 2).sum(axis=2))
+    big = np.linalg.inv(kernel + np.eye(len(x)))
+    labeled, unlabeled = list(range(n_labeled)), list(range(n_labeled, len(x)))
+    across = kernel[np.ix_(unlabeled, labeled)]
+    inverse = np.eye(len(unlabeled)) + kernel[np.ix_(unlabeled, unlabeled)] - across @ across.T  # first
+    det = np.linalg.det(big[np.ix_(unlabeled, unlabeled)])
+    values = []
+    for i, s in enumerate(unlabeled):
+        rest = [k for k in range(len(unlabeled)) if k != i]
+        u = [unlabeled[k] for k in rest]
+        number = inverse[rest, i] @ inverse[rest, i] / inverse[i, i]  # second
+        inner = big[s, labeled] - big[s, u] @ (inverse[np.ix_(rest, rest)] - number) @ big[np.ix_(u, labeled)]
+        values.append(big[s, s] - det / big[s, s] + 2 * abs(inner @ y))
+    assert TABULAR["quire_libact"].query(state_of(cell, n_labeled))[0] == unlabeled[int(np.argmin(values))]
+
+
+@pytest.mark.slow
+def test_the_published_quire_column_is_that_of_libact(tabular_dir: Path) -> None:
+    results = run_tabular(["appendicitis"], ["quire", "quire_libact"], seeds=100, data_dir=tabular_dir)
+    _, _, means = results.matrix("aubc_noinit")
+    assert means[0, 1] == pytest.approx(0.8399, abs=5e-5)
+    assert means[0, 0] == pytest.approx(0.8413, abs=5e-5)
+
+
 def test_the_machine_without_hints_is_the_support_vector_machine() -> None:
     cell = cell_of(blobs(80, 3))
     x, y = cell.x_train, cell.y_train
