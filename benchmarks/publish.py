@@ -1,8 +1,10 @@
 """Run a suite, or what is left of it, and write its committed results.
 
     python -m benchmarks.publish benchmarks/suites/images.toml --workers 2
+    python -m benchmarks.publish low-budget
 
-writes benchmarks/results/images.parquet and images.md. `--seeds 3` publishes the first three seeds only.
+writes benchmarks/results/images.parquet and images.md, or those of the bundled suite of that name. `--seeds 3`
+publishes the first three seeds only.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from poolwise.bench.table import Line, losers, winners
 RESULTS = Path(__file__).parent / "results"
 
 
-def page(lines: Sequence[Line], results: Results, suite: Path) -> str:
+def page(lines: Sequence[Line], results: Results, suite: str) -> str:
     """Write the page: how it was made, what it says in short, and the tables."""
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     n_seeds = len(results.settings["seeds"])
     return "\n\n".join(
         [
             f"# Results of the suite `{results.settings['name']}`",
-            f"Made by `python -m benchmarks.publish {suite.as_posix()}`: {n_seeds} seeds, {len(results.rows)} rows in "
-            f"`{suite.stem}.parquet`. {versions}.",
+            f"Made by `python -m benchmarks.publish {suite}`: {n_seeds} seeds, {len(results.rows)} rows in "
+            f"`{Path(suite).stem}.parquet`. {versions}.",
             "## In short",
             *in_short(lines),
             to_markdown(lines, results),
@@ -52,7 +54,7 @@ def in_short(lines: Sequence[Line]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", type=Path)
+    parser.add_argument("suite", help="a suite file, or a name from `poolwise bench list`")
     parser.add_argument("--out", type=Path, help="folder of the runs; default runs/SUITE")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data-dir", type=Path)
@@ -60,12 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     suite = load_suite(given.suite)
     suite = replace(suite, seeds=suite.seeds[: given.seeds])
-    out = given.out or Path("runs") / given.suite.stem
+    name = Path(given.suite).stem
+    out = given.out or Path("runs") / name
     results = run(suite, out=out, workers=given.workers, data_dir=given.data_dir)
     RESULTS.mkdir(exist_ok=True)
-    write_results(results, RESULTS / f"{given.suite.stem}.parquet")
+    write_results(results, RESULTS / f"{name}.parquet")
     text = page(summarise(results), results, given.suite)
-    (RESULTS / f"{given.suite.stem}.md").write_text(text, encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
 
 
