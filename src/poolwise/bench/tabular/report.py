@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from poolwise.bench.tabular.reference import DIFFERENT_FILE, published
+from poolwise.bench.tabular.reference import DIFFERENT_FILE, QUERIES, Published, published
 from poolwise.bench.tabular.registry import TABULAR
 from poolwise.bench.tabular.results import PUBLISHED_SETTING, Results, Row
 from poolwise.chance import rng_for
@@ -25,12 +26,17 @@ from poolwise.stats.ranks import (
     win_tie_loss_matrix,
 )
 
+VALUES = ("aubc", "aubc_noinit", "final", "f1", "auc_hard", "auc")
+REPLICAS = ("quire_libact",)
+"""Not ranked: they are there for one column of the published table."""
+ENOUGH = 10
+"""Seeds from which on our own deviation is used for a verdict; the published one below."""
 BUDGETS = (0.05, 0.1, 0.25)
 """Shares of the pool for budget-limited areas: where the whole-pool area is mostly tail."""
 
 
 def write_report(results: Results, folder: Path, notes: str = "") -> list[Path]:
-    """Write tabular.md, tabular.csv and tabular.svg.
+    """Write tabular.md, tabular.csv and one picture for each field of strategies: tabular.svg, tabular-2.svg, ...
 
     Parameters
     ----------
@@ -38,38 +44,71 @@ def write_report(results: Results, folder: Path, notes: str = "") -> list[Path]:
 
     Returns
     -------
-    the paths written; the picture is left out if no two data sets have all strategies.
+    the paths written; there is no picture if no two strategies share two data sets.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "tabular.md", folder / "tabular.csv"]
     with paths[1].open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["dataset", "strategy", "seed", "aubc", "aubc_noinit", "final"])
+        writer.writerow(["dataset", "strategy", "seed", "setting", *VALUES, "seconds"])
         for row in results.rows:
-            areas = (f"{value:.6f}" for value in (row.aubc, row.aubc_noinit, row.final))
-            writer.writerow([row.dataset, row.strategy, row.seed, *areas])
+            values = (f"{getattr(row, name):.6f}" for name in VALUES)
+            writer.writerow([row.dataset, row.strategy, row.seed, row.setting, *values, f"{row.seconds:.3f}"])
     parts = [
         "# Tabular benchmark",
         "Splits, model and areas as in Lu, Li & Lin, arXiv 2306.08954; scikit-learn "
         f"{results.settings.get('scikit-learn', '')}. `noinit` is the convention of the published table, `AUBC` the "
-        "true area. Published means are over 100 seeds that every strategy of that study completed; ours over "
-        "seeds 0, 1, 2, ... *Over Random*: gain in points of noinit on the seeds that both ran, with its standard "
-        "error, next to the difference of the published means. Strategies share splits, so gains are known much better "
-        "than levels. *s/run*: seconds spent in queries, on a machine that was busy with other work.",
-        "## Ours next to the published numbers",
-        _against_published(results),
-        *([notes] if notes else []),
-        "## Small budgets",
-        "Mean area up to a share of the pool, as difference from Random in points on the same seeds.",
-        _small_budgets(results),
-        *_comparison(results, folder, paths),
+        'true area; *F1*, *AUC hard* and *AUC* are the areas of F1, of the ROC area of predicted classes (the "AUC" of '
+        "Zhan et al.) and of the ROC area of decision values. Published means are over 100 seeds that every strategy "
+        "of that study completed; ours over seeds 0, 1, 2, ... *Over Random*: gain in points on the seeds that both ran, "
+        "with its standard error, next to the difference of the published means. Strategies share splits, so gains are "
+        "known much better than levels. *s/run*: seconds spent in queries, on a machine that was busy with other work.",
+    ]
+    settings = sorted({row.setting for row in results.rows}, key=lambda s: (s != PUBLISHED_SETTING, s))
+    for setting in settings:
+        part = replace(results, rows=tuple(row for row in results.rows if row.setting == setting))
+        parts += [f"## {_title(setting)}", _against_published(part)]
+        if setting == settings[0] and notes:
+            parts += [notes]
+        if ", budget pool," in setting:
+            parts += ["### Small budgets"]
+            parts += ["Mean area up to a share of the pool, as difference from Random in points on the same seeds."]
+            parts += [_small_budgets(part)]
+        parts += _comparison(part, folder, paths)
+    plain = replace(results, rows=tuple(row for row in results.rows if row.setting == PUBLISHED_SETTING))
+    parts += [
         "## How many seeds",
         "Standard deviation of the paired difference from Random over seeds (mean over data sets), and the number of "
         "seeds at which a paired t test sees half a point with 80 % probability.",
-        _seeds(results),
+        _seeds(plain),
+        *_not_run(results),
     ]
     paths[0].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return paths
+
+
+def _title(setting: str) -> str:
+    """Say a setting in words."""
+    if setting == PUBLISHED_SETTING:
+        return "Whole pool, one label at a time: ours next to the published numbers"
+    model, batch, budget, initial = (part.rpartition(" ")[2] for part in setting.split(", "))
+    return (
+        f"{'Whole pool' if budget == 'pool' else f'First {budget} labels'} by {batch} at a time, "
+        f"after {initial} initial labels, {model}"
+    )
+
+
+def _not_run(results: Results) -> list[str]:
+    """What the tables above lack, and why."""
+    lines = [f"* {dataset}: {reason}" for dataset, reason in results.missing]
+    lines += [f"* refused: {reason}" for reason in dict.fromkeys(reason for _, _, reason in results.refused)]
+    lines += [f"* failed: {s} on {d}, seed {seed}: {reason}" for d, s, seed, reason in results.failed]
+    skipped = [reason.partition(", seed ")[0] for _, _, reason in results.skipped]
+    lines += [
+        f"* {name}: {skipped.count(name)} seeds skipped, whose initial set lacks a class"
+        for name in dict.fromkeys(skipped)
+    ]
+    return ["## Not run", "\n".join(lines)] if lines else []
 
 
 def groups_of(results: Results) -> dict[tuple[str, str], list[Row]]:
@@ -86,56 +125,74 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _over_random(dataset: str, group: list[Row], plain: list[Row], column: str) -> list[str]:
-    """Ours and the published gain over Random, in points of `noinit`; ours on the seeds that both ran."""
-    base = {row.seed: row.aubc_noinit for row in plain}
-    gains = [100 * (row.aubc_noinit - base[row.seed]) for row in group if row.seed in base]
+def _over_random(group: list[Row], plain: list[Row], column: str) -> list[str]:
+    """Ours and the published gain over Random, in points; ours on the seeds that both ran."""
+    value = "aubc_noinit" if group[0].setting == PUBLISHED_SETTING else "aubc"
+    base = {row.seed: getattr(row, value) for row in plain}
+    gains = [100 * (getattr(row, value) - base[row.seed]) for row in group if row.seed in base]
     if group[0].strategy == "random" or not gains:
         return ["", ""]
-    error = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
-    known, random = published(dataset, column), published(dataset, "Random")
+    error = f" ± {np.std(gains, ddof=1) / np.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
+    known, random = (_published(group[0], name) for name in (column, "Random"))
     other = f"{100 * (known.mean - random.mean):+.2f}" if known and random else ""
-    return [f"{np.mean(gains):+.2f} ± {error:.2f}", other]
+    return [f"{np.mean(gains):+.2f}{error}", other]
+
+
+def _published(row: Row, column: str) -> Published | None:
+    """Figure to put beside a row: of its own convention, or as true area where labels were bought in batches."""
+    known = published(row.dataset, column)
+    if known is None or row.setting == PUBLISHED_SETTING:
+        return known
+    if row.setting.startswith("svm-rbf,") and row.setting.endswith("budget pool, initial 20"):
+        factor = QUERIES[row.dataset] / (QUERIES[row.dataset] - 1)
+        return replace(known, mean=known.mean * factor)
+    return None
+
+
+def _verdict(group: list[Row], values: np.ndarray, column: str) -> list[str]:
+    """Published figure, difference and verdict; two standard errors as for independent seeds."""
+    known = _published(group[0], column) if column else None
+    if known is None:
+        return ["", "", ""]
+    figure = f"{known.mean:.4f}" + ("" if known.std is None else f" ± {known.std:.4f}")
+    difference = float(values.mean()) - known.mean
+    gap = f"{round(difference, 4) + 0.0:+.4f}"  # adding zero turns -0 into 0
+    if group[0].dataset in DIFFERENT_FILE:
+        return [figure, gap, "other file"]
+    if abs(difference) < 0.00055:
+        return [figure, gap, "equal to 0.0005"]
+    own = float(values.std(ddof=1)) if len(values) >= ENOUGH else known.std
+    if own is None:
+        return [figure, gap, "few seeds"]
+    two_se = 2 * float(np.hypot(own / np.sqrt(len(values)), (known.std or own) / np.sqrt(known.n_seeds)))
+    return [figure, gap, "within 2 se" if abs(difference) <= two_se else "differs"]
 
 
 def _against_published(results: Results) -> str:
     rows, groups = [], groups_of(results)
     for (dataset, strategy), group in sorted(groups.items()):
-        values = np.array([row.aubc_noinit for row in group])
-        std = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        own = group[0].setting == PUBLISHED_SETTING
+        values = np.array([row.aubc_noinit if own else row.aubc for row in group])
+        spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
         column = TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
-        known = published(dataset, column) if group[0].setting == PUBLISHED_SETTING else None
-        verdict, figure, gap = "", "", ""
-        if known is not None:
-            spread = known.std if known.std is not None else std
-            difference = float(values.mean()) - known.mean
-            two_se = 2 * float(np.hypot(std / np.sqrt(len(values)), spread / np.sqrt(known.n_seeds)))
-            figure = f"{known.mean:.4f}" + ("" if known.std is None else f" ± {known.std:.4f}")
-            gap = f"{round(difference, 4) + 0.0:+.4f}"  # adding zero turns -0 into 0
-            if dataset in DIFFERENT_FILE:
-                verdict = "other file"
-            elif abs(difference) < 0.00055:
-                verdict = "equal to 0.0005"
-            else:
-                verdict = "within 2 se" if abs(difference) <= two_se else "differs"
+        area = np.mean([row.aubc for row in group])
         rows.append(
             [
                 dataset,
                 strategy,
                 str(len(group)),
-                f"{np.mean([row.aubc for row in group]):.4f}",
-                f"{values.mean():.4f} ± {std:.4f}",
-                figure,
-                gap,
-                verdict,
-                *_over_random(dataset, group, groups.get((dataset, "random"), []), column),
-                f"{np.mean([row.final for row in group]):.4f}",
+                *([f"{area:.4f}", f"{values.mean():.4f}{spread}"] if own else [f"{area:.4f}{spread}"]),
+                *_verdict(group, values, column),
+                *_over_random(group, groups.get((dataset, "random"), []), column),
+                *(f"{np.mean([getattr(row, name) for row in group]):.4f}" for name in VALUES[2:]),
                 f"{np.mean([row.seconds for row in group]):.2f}",
             ]
         )
-    header = ["data set", "strategy", "seeds", "AUBC", "noinit", "published", "difference", "verdict"]
-    header += ["over Random", "published", "F-acc", "s/run"]
-    return markdown(header, rows)
+    header = ["data set", "strategy", "seeds", "AUBC", *(["noinit"] if own else [])]
+    header += ["published", "difference", "verdict", "over Random", "published"]
+    header += ["F-acc", "F1", "AUC hard", "AUC", "s/run"]
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return markdown([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _small_budgets(results: Results) -> str:
@@ -161,7 +218,7 @@ def _area(row: Row, share: float) -> float:
 
 
 def _comparison(results: Results, folder: Path, paths: list[Path]) -> list[str]:
-    """Ranks, tests and the picture, over the data sets and seeds that the strategies share."""
+    """Ranks, tests and pictures, over the data sets and seeds that the strategies share."""
     groups = groups_of(results)
     sections = []
     for wanted in _fields(results):
@@ -173,11 +230,13 @@ def _comparison(results: Results, folder: Path, paths: list[Path]) -> list[str]:
         rows = {(d, s): [r for r in groups[d, s] if r.seed in shared[d]] for d in datasets for s in wanted}
         table = np.array([[np.mean([r.aubc for r in rows[d, s]]) for s in wanted] for d in datasets])
         sections += _one_comparison(wanted, datasets, table, rows)
-        if folder / "tabular.svg" not in paths:
-            picture = critical_difference(table, wanted)
-            (folder / "tabular.svg").write_text(critical_difference_svg(picture) + "\n", encoding="utf-8")
-            paths.append(folder / "tabular.svg")
-            sections.append("![Critical-difference picture of this field](tabular.svg)")
+        pictures = [path for path in paths if path.suffix == ".svg"]
+        path = folder / ("tabular.svg" if not pictures else f"tabular-{len(pictures) + 1}.svg")
+        path.write_text(critical_difference_svg(critical_difference(table, wanted)) + "\n", encoding="utf-8")
+        paths.append(path)
+        sections.append(
+            f"![Critical differences of {len(wanted)} strategies on {len(datasets)} data sets]({path.name})"
+        )
     return sections
 
 
@@ -185,7 +244,8 @@ def _fields(results: Results) -> list[list[str]]:
     """Strategies that share data sets, one field for each group of data sets; the largest field first."""
     ran: dict[str, set[str]] = {}
     for row in results.rows:
-        if row.strategy in TABULAR:
+        same_as_us = row.strategy == "infodiv" and ", batch 1," in row.setting
+        if row.strategy in TABULAR and row.strategy not in REPLICAS and not same_as_us:
             ran.setdefault(row.strategy, set()).add(row.dataset)
     fields = {tuple(s for s in ran if ran[s] >= group) for group in ran.values()}
     return sorted((list(field) for field in fields if len(field) > 1), key=lambda field: (-len(field), field))
@@ -215,7 +275,7 @@ def _one_comparison(
     header = ["strategy", "mean rank", "beaten", "points over Random", "win/tie/loss", "Wilcoxon p (Holm)"]
     header.append("worse / equal / better (0.5 points)")
     return [
-        f"## {len(names)} strategies on {len(datasets)} data sets",
+        f"### {len(names)} strategies on {len(datasets)} data sets",
         f"{', '.join(datasets)}; means over the seeds that all share. *Beaten*: share of label counts, averaged over "
         "opponents and data sets, at which another strategy is significantly better (paired t test, 5 %).",
         markdown(header, lines),
