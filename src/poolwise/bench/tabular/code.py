@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy
 import scipy
@@ -17,8 +19,8 @@ from poolwise.bench.tabular.registry import TABULAR
 from poolwise.stats import curves
 
 COMMON = (curves.__name__, *(m.__name__ for m in (evaluate, loader, metrics, protocol, simulate)))
-FOLLOWED = ("poolwise.bench.tabular", "poolwise.kernels")
-"""Packages whose functions a strategy may lean on."""
+OWN = "poolwise.bench.tabular"
+"""Modules of this package count whole; of other packages only the functions that are used."""
 
 
 @lru_cache(maxsize=256)
@@ -30,22 +32,35 @@ def code_digest(strategy: str) -> str:
     """
     module = oracle.__name__ if strategy in ORACLES else TABULAR[strategy].query.__module__
     found = hashlib.sha256(" ".join((numpy.__version__, scipy.__version__, sklearn.__version__)).encode())
-    for name in sorted(_with_helpers([*COMMON, module])):
+    modules = _with_helpers([*COMMON, module])
+    for name in sorted(modules):
         file = getattr(sys.modules[name], "__file__", None)
         if file:
             found.update(Path(file).read_bytes())
+    for used in sorted(_borrowed(modules), key=lambda used: (used.__module__, used.__qualname__)):
+        found.update(inspect.getsource(used).encode())
     if strategy not in ORACLES:
         found.update(TABULAR[strategy].query.__code__.co_code)  # all there is of a function that was typed in
     return found.hexdigest()[:16]
 
 
 def _with_helpers(names: list[str]) -> set[str]:
-    """Add the modules that the given ones take functions or classes from."""
+    """Add the modules of this package that the given ones take functions or classes from."""
     known: set[str] = set()
     while names:
         name = names.pop()
         if name not in known:
             known.add(name)
             sources = (getattr(value, "__module__", None) for value in vars(sys.modules[name]).values())
-            names += [s for s in sources if isinstance(s, str) and s.startswith(FOLLOWED) and s in sys.modules]
+            names += [s for s in sources if isinstance(s, str) and s.startswith(OWN) and s in sys.modules]
     return known
+
+
+def _borrowed(modules: set[str]) -> set[Any]:
+    """List the functions that modules take from the kernels."""
+    return {
+        value
+        for name in modules
+        for value in vars(sys.modules[name]).values()
+        if inspect.isfunction(value) and value.__module__.startswith("poolwise.kernels")
+    }

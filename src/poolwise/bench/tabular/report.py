@@ -61,8 +61,8 @@ def write_report(results: Results, folder: Path, notes: str = "") -> list[Path]:
         'true area; *F1*, *AUC hard* and *AUC* are the areas of F1, of the ROC area of predicted classes (the "AUC" of '
         "Zhan et al.) and of the ROC area of decision values. Published means are over 100 seeds that every strategy "
         "of that study completed; ours over seeds 0, 1, 2, ... *Over Random*: gain in points on the seeds that both "
-        "ran, with its standard error, next to the difference of the published means. Strategies share splits, so gains "
-        "are known much better than levels. *s/run*: seconds spent in queries, on a busy machine.",
+        "ran, with its standard error, next to the difference of the published means. Strategies share splits, so "
+        "gains are known much better than levels. *s/run*: seconds spent in queries, on a busy machine.",
     ]
     settings = sorted({row.setting for row in results.rows}, key=lambda s: (s != PUBLISHED_SETTING, s))
     for setting in settings:
