@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from poolwise.chance import rng_for
-from poolwise.errors import ArrayMissingError, BudgetError, InputError
-from poolwise.kernels.blocks import load_rows, read_rows
+from poolwise.errors import ArrayMissingError, BudgetError, InputError, ShapeError
+from poolwise.kernels.blocks import as_rows, load_rows, read_rows
 from poolwise.progress import task
-from poolwise.query import choose
+from poolwise.query import choose, group_numbers
 from poolwise.reduce import NEEDS
 from poolwise.registry import DETECTORS, STRATEGIES, StrategySpec, check_options
 from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
@@ -24,6 +24,9 @@ from poolwise.train.embed import EMBEDDED
 from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.train.linear_probe import LinearHead, out_of_fold_logits
 from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
+
+COSTS = "costs"
+"""Name of the pool's array of prices."""
 
 MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias", "prob_samples"}
 
@@ -72,6 +75,69 @@ def embeddings_name(store: PoolStore) -> str | None:
     """Full name of the pool's current embeddings, or None if none were finished or begun."""
     record = store.settings.get(EMBEDDED, {}).get("embeddings")
     return None if record is None else str(record["array"])
+
+
+def groups_of(store: PoolStore) -> IndexArray:
+    """Group (patient, video, ...) of every item as a number, (N,); an item without one is a group of its own.
+
+    Raises
+    ------
+    ArrayMissingError
+        If no item of the pool has a group.
+    """
+    groups = store.group_ids()
+    if not any(groups):
+        raise ArrayMissingError(
+            f"max_per_group needs groups, and no item of pool {store.name!r} has one; name the column of groups when "
+            "the items are listed, with `poolwise init POOL --table FILE --group-column COLUMN`."
+        )
+    return group_numbers(np.array([group or "" for group in groups]))
+
+
+def costs_of(store: PoolStore) -> Array | None:
+    """Price of labeling each item, (N,), or None if the pool has no prices.
+
+    Raises
+    ------
+    ArrayMissingError
+        If items were added since the prices were given.
+    """
+    if COSTS not in store.arrays:
+        return None
+    missing = sum(len(rows) for rows in store.arrays.missing_rows(COSTS, store.n_items))
+    if missing:
+        raise ArrayMissingError(
+            f"{missing} of {store.n_items} items of pool {store.name!r} have no price, because they were added later; "
+            f"give all prices again with `poolwise query {store.path} --costs FILE`, or leave them with --no-costs."
+        )
+    return np.asarray(store.arrays.read(COSTS, store.n_items)[:])
+
+
+def set_costs(store: PoolStore, costs: Any) -> None:
+    """Keep the price of labeling each item, (N,) > 0 in float32, for all queries to come; None forgets the prices.
+
+    Raises
+    ------
+    ShapeError, InputError
+        If there is not one price per item, or one is not above 0; the item is named.
+    """
+    if costs is None:
+        store.arrays.remove(COSTS)
+        return
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused below
+        values = np.asarray(as_rows(costs, "costs"), dtype=np.float32)
+    if values.shape != (store.n_items,):
+        raise ShapeError(
+            f"costs has shape {values.shape}; expected ({store.n_items},), one price per item of pool {store.name!r}. "
+            "Give a price for every item."
+        )
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(wrong):
+        raise InputError(
+            f"costs of item {store.item_ids([wrong[0]])[0]!r} is {values[wrong[0]]}; every cost must be above 0 "
+            "and finite. Repair it."
+        )
+    store.arrays.write(COSTS, values, dtype=np.float32, replace=True)
 
 
 def queryable(store: PoolStore, state: PoolState) -> IndexArray:
@@ -214,6 +280,11 @@ def _pick(
         "foreign": state.rejected,
         "history": _history(store, spec),
     }
+    if "groups" in needs or options.get("max_per_group") is not None:
+        arrays["groups"] = groups_of(store)
+    costs = costs_of(store)
+    if costs is not None:
+        arrays["costs"] = costs
     count = batch_size - len(drawn.audit)
     return choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
 

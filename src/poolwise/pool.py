@@ -235,7 +235,10 @@ class Pool:
         audit_min : smallest such slice, default 50, but of it at most a fifth of the batch
         audit_train : rounds after which audited items are trained on, and judge no more; default never
         ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
-        options : of the strategy
+        options : of the strategy, and those that every strategy has, as for `select`; with `max_per_group` the groups
+            are those of the pool's items
+
+        Prices kept by `set_costs` count in every query.
         """
         loop.catch_up(self.store, self.learner)
         return loop.query(
@@ -250,6 +253,20 @@ class Pool:
             audit_train=audit_train,
             ood=ood,
         )
+
+    def set_costs(self, costs: Any) -> None:
+        """Keep what labeling each item costs: from now on queries prefer items that are worth their price.
+
+        Parameters
+        ----------
+        costs : (N,) numbers above 0, or None to forget them
+
+        Raises
+        ------
+        ShapeError, InputError
+            If there is not one price per item, or one is not above 0.
+        """
+        loop.set_costs(self.store, costs)
 
     def waiting(self) -> list[dict[str, Any]]:
         """The picks that were asked for and have no answer yet, oldest batch first, as `Selection.rows` gives them."""

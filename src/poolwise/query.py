@@ -99,7 +99,8 @@ def select(
     prob_samples : (N, S, C) float; where there are neither probs, logits nor a head, their mean is probs;
         drawn around the head by Laplace's method where it is given with embeddings and labels
     costs : (N,) float > 0; every strategy then prefers items that are worth their price
-    groups : (N,) int; with max_per_group=m, at most m items of a group enter the batch
+    groups : (N,) int or text; with max_per_group=m, at most m items of a group enter the batch; an item whose text is
+        empty is a group of its own
     foreign : (F,) pool indices, or (N,) bool mask, of items that annotators answered to be of no class of interest
     ood : a detector of foreign items; its gate narrows what a strategy may choose from
     ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
@@ -145,6 +146,8 @@ def select(
         "validation": validation,
         "oracle_labels": oracle_labels,
     }
+    if groups is not None:
+        given["groups"] = group_numbers(groups)
     arrays = {key: as_rows(value, key) for key, value in given.items() if value is not None}
     spec = STRATEGIES[name]
     checked = check_options(spec, options)
@@ -240,6 +243,30 @@ def with_gate(selection: Selection, gate: Gate) -> Selection:
         components={**selection.components, "ood_score": scores},
         notes={**selection.notes, **gate.notes},
     )
+
+
+def group_numbers(groups: Any) -> IndexArray:
+    """Turn groups into numbers; an item whose group is the empty text is a group of its own.
+
+    Parameters
+    ----------
+    groups : (N,) whole numbers or texts
+
+    Raises
+    ------
+    InputError, ShapeError
+        If they are neither, or not one per item.
+    """
+    values = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
+    if values.ndim == 1 and values.dtype == object:
+        named = ["" if value is None or value != value else value for value in values.tolist()]
+        values = np.array(named) if all(isinstance(value, str) for value in named) else values
+    if values.ndim != 1 or values.dtype.kind != "U":
+        return _whole_numbers(groups, "groups")
+    names, numbers = np.unique(values, return_inverse=True)
+    alone = np.flatnonzero(values == "")
+    numbers[alone] = len(names) + np.arange(len(alone))
+    return np.asarray(numbers, dtype=np.int64)
 
 
 def build_context(

@@ -32,7 +32,7 @@ def make_pool(seed: int = 0) -> dict[str, Any]:
     weight = 2 * np.eye(D)[:C]
     labels = np.full(N, -1)
     labels[KNOWN] = truth[KNOWN]
-    return {"embeddings": x, "head_weight": weight, "labels": labels}
+    return {"embeddings": x, "head_weight": weight, "labels": labels, "ood_scores": x[:, 3]}
 
 
 def score(

@@ -9,11 +9,13 @@ import numpy as np
 import typer
 
 import poolwise.pool  # noqa: F401  (registers every strategy)
+from poolwise.cli.around import Beta, Keep, MaxPerGroup, Stochastic, Within, all_options, read_values
 from poolwise.cli.output import echo_csv, echo_json, show_progress
 from poolwise.errors import InputError
 from poolwise.query import select as select_arrays
-from poolwise.registry import STRATEGIES, parse_settings
+from poolwise.registry import DETECTORS, STRATEGIES
 from poolwise.store.arrays import open_rows
+from poolwise.types import ARRAYS
 
 _ArrayFile = Annotated[
     Path | None, typer.Option(exists=True, help="A .npy, .npz, .safetensors or .parquet file, or a folder of parts.")
@@ -35,6 +37,30 @@ def select(
         Path | None,
         typer.Option(exists=True, help="Last linear layer: .npz or .safetensors with weight (C, D) and bias (C,)."),
     ] = None,
+    ood: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DETECTOR|FILE", help="Keep back what a detector, or (N,) scores of your own, call foreign."
+        ),
+    ] = None,
+    foreign: Annotated[
+        Path | None, typer.Option(exists=True, help="Pool indices of items rejected by annotators, or an (N,) mask.")
+    ] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="(N,) prices, above 0: an array file, or a table's column (FILE#COLUMN).")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="(N,) groups, numbers or names: an array file, or a table's column.")
+    ] = None,
+    max_per_group: MaxPerGroup = None,
+    within: Within = None,
+    keep: Keep = None,
+    stochastic: Stochastic = None,
+    beta: Beta = None,
+    array: Annotated[
+        list[str] | None,
+        typer.Option("--array", metavar="NAME=FILE", help="Any other array a strategy names, such as prob_samples."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
     engine: Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")] = "local",
@@ -46,17 +72,31 @@ def select(
 ) -> None:
     """Choose a batch from array files, larger than memory if need be.
 
+    Row i of every file is item i. With --costs every strategy prefers what is worth its price; with --groups and
+    --max-per-group no group fills the batch.
+
     Example:  poolwise select --strategy coreset --embeddings feats.npy --batch-size 100 > batch.csv
     """
+    spec = STRATEGIES[strategy]
     arrays: dict[str, Any] = {
         name: None if path is None else open_rows(path)
         for name, path in {"embeddings": embeddings, "logits": logits, "probs": probs}.items()
     }
-    for name, path in {"labels": labels, "labeled": labeled, "unlabeled": unlabeled}.items():
+    whole = {"labels": labels, "labeled": labeled, "unlabeled": unlabeled, "foreign": foreign}
+    for name, path in whole.items():
         arrays[name] = None if path is None else np.asarray(open_rows(path)[:])
+    arrays["costs"] = None if costs is None else read_values(costs, "cost")
+    arrays["groups"] = None if groups is None else read_values(groups, "group")
+    arrays |= named_arrays(array or [], arrays)
+    if ood is not None and ood not in DETECTORS and Path(ood.rpartition("#")[0] or ood).exists():
+        arrays["ood_scores"] = read_values(Path(ood), "ood_score")
+        ood = None if "ood_scores" in (*spec.needs, *spec.uses) else "given"
     if head is not None:
         arrays["head_weight"], arrays["head_bias"] = read_head(head)
-    options = parse_settings(STRATEGIES[strategy], setting or [])
+    around = {"within": within, "keep": keep, "max_per_group": max_per_group, "stochastic": stochastic, "beta": beta}
+    options = all_options(spec, setting, **around)
+    if max_per_group is not None and groups is None:
+        raise InputError("--max-per-group needs the group of every item, which is missing; add --groups FILE.")
     with show_progress():
         selection = select_arrays(
             strategy,
@@ -66,6 +106,7 @@ def select(
             workers=workers,
             address=address,
             rounds=rounds,
+            ood=ood,
             **arrays,
             **options,
         )
@@ -75,6 +116,25 @@ def select(
         echo_json(selection.to_dict())
     else:
         echo_csv(selection.rows())
+
+
+def named_arrays(settings: list[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Open the arrays of `--array NAME=FILE`.
+
+    Raises
+    ------
+    InputError
+        If a name is not an array that a strategy can take, has a flag of its own that was used, or comes twice.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, path = setting.partition("=")
+        if not equals or name not in ARRAYS:
+            raise InputError(f"--array {setting!r}: expected NAME=FILE with a name of {', '.join(ARRAYS)}.")
+        if name in found or given.get(name) is not None:
+            raise InputError(f"--array {setting!r}: {name} is given twice; leave one out.")
+        found[name] = open_rows(path)
+    return found
 
 
 def read_head(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

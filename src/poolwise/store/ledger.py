@@ -160,6 +160,11 @@ def select_ids(connection: sqlite3.Connection, indices: Sequence[int] | None) ->
     return [found[index] for index in indices]
 
 
+def select_groups(connection: sqlite3.Connection) -> list[str | None]:
+    """Read the group of every item, in order."""
+    return [row[0] for row in connection.execute("SELECT group_id FROM items ORDER BY idx")]
+
+
 def find_ids(connection: sqlite3.Connection, item_ids: Iterable[str]) -> dict[str, int]:
     """Map those of the given item ids that are in the pool to their pool index."""
     found: dict[str, int] = {}

@@ -213,6 +213,11 @@ class PoolStore:
             wanted = None if indices is None else _checked_indices(indices, ledger.count_items(connection))
             return ledger.select_ids(connection, wanted)
 
+    def group_ids(self) -> list[str | None]:
+        """Read the group (patient, video, ...) of every item, in order; None for an item without one."""
+        with self._database.read() as connection:
+            return ledger.select_groups(connection)
+
     def index_of(self, item_ids: Iterable[str]) -> IndexArray:
         """Find pool indices by the user's own keys.
 
