@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -98,6 +99,25 @@ def test_a_lost_or_torn_run_is_run_again_alone(toy_suite, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "damage", ["", "[]", "{}", '{"key": 0, "rows": []}', "rows = []", "a row without a column", "\xff"]
+)
+def test_a_damaged_run_is_run_again(toy_suite, tmp_path, damage):
+    first = bench_run({**toy_suite, "seeds": 1}, out=tmp_path)
+    path = sorted((tmp_path / "cells").iterdir())[0]
+    data = json.loads(path.read_text())
+    if damage == "rows = []":
+        path.write_text(json.dumps({**data, "rows": []}))
+    elif damage == "a row without a column":
+        data["rows"][1].pop("accuracy")
+        path.write_text(json.dumps(data))
+    else:
+        path.write_bytes(damage.encode("latin-1"))
+    again = bench_run({**toy_suite, "seeds": 1}, out=tmp_path)
+    assert without_seconds(first.rows) == without_seconds(again.rows)
+    assert json.loads(path.read_text())["key"] == path.stem
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"learner": {"class_weight": "balanced"}},
@@ -142,6 +162,20 @@ def test_a_killed_benchmark_goes_on_where_it_was(tmp_path):
     }
     resumed = bench_run(suite, out=tmp_path / "killed")
     assert without_seconds(resumed.rows) == without_seconds(bench_run(suite).rows)
+
+
+@pytest.mark.slow
+def test_two_runs_into_one_folder_at_a_time_give_what_one_gives(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")}
+    out = tmp_path / "shared"
+    both = [subprocess.Popen([sys.executable, script, out], env=env) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert len(list((out / "cells").iterdir())) == 8
+    assert not list(out.rglob(".*.writing"))
+    subprocess.run([sys.executable, script, tmp_path / "alone"], env=env, check=True)
+    assert without_seconds(read_results(out).rows) == without_seconds(read_results(tmp_path / "alone").rows)
 
 
 def test_a_strategy_may_start_cold_where_it_can(toy_suite):

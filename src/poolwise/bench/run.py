@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,26 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from poolwise import progress
 from poolwise.bench.cell import Cell, run_cell
-from poolwise.bench.results import Results, write_atomic, write_results
+from poolwise.bench.follows import code_digest
+from poolwise.bench.results import SCHEMA, Results, write_atomic, write_results
 from poolwise.bench.suite import Suite, load_suite, make_suite
 from poolwise.bench.tasks import Task, load_task
 from poolwise.engine import map_tasks
 from poolwise.errors import InputError, OptionError, PoolwiseError
 from poolwise.registry import STRATEGIES
 from poolwise.types import plain
-
-CODE = (
-    "poolwise.query",
-    "poolwise.bench.cell",
-    "poolwise.bench.world",
-    "poolwise.oracles.noisy",
-    "poolwise.train.learners",
-    "poolwise.train.linear_probe",
-    "poolwise.train.multinomial",
-    "poolwise.kernels",
-    "poolwise.ood",
-)
-"""Modules and packages that every result follows from; with the strategy's own module they are part of a cell's key."""
 
 
 def run(
@@ -121,21 +107,10 @@ def cell_key(cell: Cell, data_digest: str) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@lru_cache(maxsize=256)
 def _code_digest(strategy: str) -> str:
-    """Digest of the source of a strategy's module, of the kernels and of the learner."""
-    found = hashlib.sha256()
     function = STRATEGIES[strategy].function
-    for name in (*CODE, function.__module__):
-        module = importlib.import_module(name)
-        file: str | None = getattr(module, "__file__", None)
-        files = [Path(file)] if file else []
-        if hasattr(module, "__path__"):
-            files = sorted(path for folder in module.__path__ for path in Path(folder).glob("*.py"))
-        for path in files:
-            found.update(path.read_bytes())
-    found.update(function.__code__.co_code)  # all there is of a function that was typed in
-    return found.hexdigest()
+    typed_in = function.__code__.co_code.hex()  # all there is of a function without a file
+    return code_digest(function.__module__) + typed_in
 
 
 def versions() -> dict[str, str]:
@@ -190,11 +165,17 @@ def _finished(folder: Path, keys: Sequence[str]) -> dict[str, list[dict[str, Any
         if path.is_file():
             try:
                 data = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
+            except (ValueError, OSError):
                 continue
-            if data.get("key") == key:
+            if isinstance(data, dict) and data.get("key") == key and _whole(data.get("rows")):
                 done[key] = data["rows"]
     return done
+
+
+def _whole(rows: Any) -> bool:
+    """Tell whether rows read from a file are a run: at least one, each with all columns."""
+    names = set(SCHEMA.names)
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) and set(row) == names for row in rows)
 
 
 Outcome = list[dict[str, Any]] | str
