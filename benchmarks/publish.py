@@ -5,35 +5,78 @@
 
 writes benchmarks/results/images.parquet and images.md, or those of the bundled suite of that name. `--seeds 3`
 publishes the first three seeds only.
+
+    python -m benchmarks.publish --done runs/images
+
+publishes a folder of `poolwise bench` as it is, and runs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from poolwise.bench import Results, load_suite, run, summarise, to_markdown, write_results
+from poolwise.bench import Results, load_suite, read_results, run, summarise, to_markdown, write_results
 from poolwise.bench.table import Line, losers, winners
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def page(lines: Sequence[Line], results: Results, suite: str) -> str:
-    """Write the page: how it was made, what it says in short, and the tables."""
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    n_seeds = len(results.settings["seeds"])
+def page(lines: Sequence[Line], results: Results, command: str, stem: str) -> str:
+    """Write the page: how it was made, what it says in short, the tables, and all settings."""
     return "\n\n".join(
         [
             f"# Results of the suite `{results.settings['name']}`",
-            f"Made by `python -m benchmarks.publish {suite}`: {n_seeds} seeds, {len(results.rows)} rows in "
-            f"`{Path(suite).stem}.parquet`. {versions}.",
+            f"Made by `{command}`: {len(results.rows)} rows in `{stem}.parquet`.",
             "## In short",
             *in_short(lines),
-            to_markdown(lines, results),
+            to_markdown(lines, results).rstrip(),
+            "## Settings",
+            *settings_of(results),
         ]
     )
+
+
+def settings_of(results: Results) -> list[str]:
+    """Say all that the numbers follow from: seeds, learner, data sets, strategies with options, versions."""
+    settings = results.settings
+    tables = [
+        "| Data set | Task | First labels | Batch | Rounds | Changes | Digest |",
+        "| --- | --- | --- | ---: | ---: | --- | --- |",
+    ]
+    for use in settings["datasets"]:
+        first = f"{use['initial']} " + ("at random" if use["start"] == "random" else "by the strategy where it can")
+        usual = {"resample": 1.0, "long_tail": 1.0, "foreign": 0.0, "noise": 0.0}
+        changes = ", ".join(f"{key} {use[key]:g}" for key, value in usual.items() if use.get(key, value) != value)
+        if use.get("learner"):
+            changes = ", ".join(filter(None, [changes, f"learner {_listed(use['learner'])}"]))
+        digest = settings.get("data_digests", {}).get(use["label"], "")
+        tables.append(
+            f"| {use['label']} | `{use['task']}` | {first} | {use['batch_size']} | {use['rounds']} "
+            f"| {changes or 'none'} | `{digest}` |"
+        )
+    named = [_named(use) for use in settings["strategies"]]
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    return [
+        f"- Seeds: {', '.join(str(seed) for seed in settings['seeds'])}.",
+        f"- Learner: {_listed(settings['learner'])}.",
+        f"- Versions: {versions}.",
+        f"- Strategies, with default options but where named: {', '.join(named)}.",
+        "\n".join(tables),
+    ]
+
+
+def _named(use: Mapping[str, Any]) -> str:
+    """Name a strategy with everything that differs from its defaults."""
+    more = dict(use["options"]) | ({"ood": use["ood"]} if use.get("ood") else {})
+    return f"`{use['name']}`" + (f" ({_listed(more)})" if more else "")
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
 def in_short(lines: Sequence[Line]) -> list[str]:
@@ -54,21 +97,30 @@ def in_short(lines: Sequence[Line]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", help="a suite file, or a name from `poolwise bench list`")
+    parser.add_argument("suite", nargs="?", help="a suite file, or a name from `poolwise bench list`")
+    parser.add_argument("--done", type=Path, help="publish this folder of runs as it is")
     parser.add_argument("--out", type=Path, help="folder of the runs; default runs/SUITE")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--seeds", type=int, help="publish only so many seeds")
     given = parser.parse_args(arguments)
-    suite = load_suite(given.suite)
-    suite = replace(suite, seeds=suite.seeds[: given.seeds])
-    name = Path(given.suite).stem
-    out = given.out or Path("runs") / name
-    results = run(suite, out=out, workers=given.workers, data_dir=given.data_dir)
+    if (given.suite is None) == (given.done is None):
+        parser.error("name a suite, or a folder with --done")
+    if given.done is not None:
+        results = read_results(given.done)
+        stem, command = (
+            str(results.settings["name"]),
+            f"poolwise bench benchmarks/suites/{results.settings['name']}.toml",
+        )
+    else:
+        stem, command = Path(given.suite).stem, f"python -m benchmarks.publish {given.suite}"
+        suite = load_suite(given.suite)
+        suite = replace(suite, seeds=suite.seeds[: given.seeds])
+        results = run(suite, out=given.out or Path("runs") / stem, workers=given.workers, data_dir=given.data_dir)
     RESULTS.mkdir(exist_ok=True)
-    write_results(results, RESULTS / f"{name}.parquet")
-    text = page(summarise(results), results, given.suite)
-    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    write_results(results, RESULTS / f"{stem}.parquet")
+    text = page(summarise(results), results, command, stem)
+    (RESULTS / f"{stem}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     print(text)
 
 

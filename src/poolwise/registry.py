@@ -9,6 +9,7 @@ A strategy is a plain function. Parameters before `*` name the arrays it needs (
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -77,11 +78,12 @@ def load_plugins() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a strategy: its annotation and its default."""
+    """One option of a strategy: its annotation, its default, and what its docstring says about it."""
 
     name: str
     type: Any
     default: Any
+    text: str = ""
 
     def describe(self) -> str:
         """Say the type and the default in words."""
@@ -133,9 +135,14 @@ Reducer = Literal["all", "seals", "anchors", "margin", "random"]
 """Which part of the unlabeled items competes; see `reduce.py`."""
 
 LIFTED = (
-    Option("within", Reducer, "all"),
-    Option("keep", int | None, None),
-    Option("max_per_group", int | None, None),
+    Option(
+        "within",
+        Reducer,
+        "all",
+        "which part of the unlabeled items competes, such as neighbours of labeled ones (seals)",
+    ),
+    Option("keep", int | None, None, "how many items that part has; see `within`"),
+    Option("max_per_group", int | None, None, "at most so many items of one group (video, patient) in a batch"),
 )
 """Options of every strategy: reduce the pool first to `keep` items, and take at most so many items of one group."""
 
@@ -229,7 +236,10 @@ def acquisition(
 
     def register(function: F) -> F:
         spec = _spec(name, function, "acquisition", family, paper, cost, use_when, False)
-        noise = {"stochastic": Option("stochastic", Noise, stochastic), "beta": Option("beta", float, 1.0)}
+        noise = {
+            "stochastic": Option("stochastic", Noise, stochastic, "how chance enters the ranking"),
+            "beta": Option("beta", float, 1.0, "how closely a ranking with chance follows the scores; large is greedy"),
+        }
         lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
         STRATEGIES.add(name, replace(spec, from_logits=from_logits, streams=True, lifted=lifted))
         return function
@@ -301,12 +311,28 @@ def _spec(
     )
 
 
+def parameter_texts(doc: str) -> dict[str, str]:
+    """Read what a docstring says about each parameter: from its section Parameters, on one line each."""
+    _, _, section = doc.partition("Parameters\n----------\n")
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    for line in re.split(r"\n\w+\n-{3,}\n", section)[0].splitlines():
+        entry = re.match(r"(\w+(?:, \w+)*) : (.+)", line)
+        if entry:
+            names = entry[1].split(", ")
+            texts |= dict.fromkeys(names, entry[2])
+        elif line.startswith("    "):
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
+    return texts
+
+
 def _signature(
     name: str, function: Callable[..., Any], known: tuple[str, ...]
 ) -> tuple[list[str], list[str], list[str], dict[str, Option], bool]:
     """Read a signature: arrays needed, arrays used, which of `known` it names, options, and whether it takes rng."""
     hints = typing.get_type_hints(function)
     needs, uses, state, options, takes_rng = [], [], [], {}, False
+    texts = parameter_texts(inspect.getdoc(function) or "")
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             if parameter.name == "rng":
@@ -314,7 +340,8 @@ def _signature(
             elif parameter.name != "batch_size":
                 if parameter.default is inspect.Parameter.empty:
                     raise OptionError(f"{name}: option {parameter.name!r} needs a default.")
-                options[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
+                text = texts.get(parameter.name, "")
+                options[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default, text)
         elif parameter.name in known:
             state.append(parameter.name)
         elif parameter.name not in ARRAYS:

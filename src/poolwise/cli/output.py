@@ -52,9 +52,14 @@ def echo_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     echo_rich(table)
 
 
+def width_of_output() -> int:
+    """Columns of stdout; 160 where it is no terminal."""
+    return Console().width if sys.stdout.isatty() else 160
+
+
 def echo_rich(*tables: Table) -> None:
     """Print tables for people to stdout; 160 columns wide where stdout is no terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    console = Console(width=width_of_output(), highlight=False, markup=False)
     for table in tables:
         console.print(table)
 
