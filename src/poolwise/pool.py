@@ -232,7 +232,7 @@ class Pool:
         seed : default: follows from the pool's seed and the number of the batch
         audit : share of the batch that is drawn at random, unseen by the strategy and never trained on, to judge
             the model by (True: 0.05; 0: none). Default: as last time in this pool, which begins as none
-        audit_min : smallest such slice, default 50, but of it at most a fifth of the batch
+        audit_min : smallest such slice, default 50, but of it at most a quarter of the batch
         audit_train : rounds after which audited items are trained on, and judge no more; default never
         ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
         options : of the strategy, and those that every strategy has, as for `select`; with `max_per_group` the groups

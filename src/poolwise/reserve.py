@@ -26,8 +26,8 @@ from poolwise.types import UNLABELED, Array, BoolArray, IndexArray, PoolState, S
 SHARE = 0.05
 MINIMUM = 50
 """Default size of a slice: 5 % of the batch, at least 50 items (but see `slice_size`)."""
-SMALL_SHARE = 5
-"""The minimum may take up to one in so many items of a batch."""
+SMALL_SHARE = 4
+"""The minimum may take up to one in so many items of a batch, so batches from 200 on carry all 50."""
 RESERVE_ITEMS, LARGEST_RATE = 600, 0.25
 """The reserve holds at least so many items, but no larger part of the pool than this unless the share is larger."""
 
@@ -147,7 +147,7 @@ def set_plan(
 def slice_size(plan: AuditPlan, batch_size: int) -> int:
     """Say how many items of a batch are for the audit.
 
-    The share, rounded up; or the minimum, but of that no more than a fifth of the batch; and always
+    The share, rounded up; or the minimum, but of that no more than a quarter of the batch; and always
     fewer than the batch.
     """
     if plan.share == 0:

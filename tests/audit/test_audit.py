@@ -167,7 +167,7 @@ def test_a_handful_of_audit_items_gives_an_interval_and_a_reason(tmp_path):
     found = pool.audit()
     assert found.accuracy.high - found.accuracy.low > 0.5
     assert found.random_needs is None
-    assert "there are 4" in found.text()
+    assert "there are 5" in found.text()
 
 
 def test_a_corrected_audit_label_changes_the_audit(tmp_path):
