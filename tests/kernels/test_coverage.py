@@ -7,14 +7,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from poolwise.kernels.balls import bit_balls, edge_balls
 from poolwise.kernels.coverage import (
-    Graph,
     greedy_cover,
     greedy_soft_cover,
     reference_notes,
     reference_size,
 )
-from poolwise.kernels.neighbors import radius_graph
 
 
 def plain_cover(inside: np.ndarray, count: int) -> tuple[list[int], list[int]]:
@@ -36,17 +35,16 @@ def plain_cover(inside: np.ndarray, count: int) -> tuple[list[int], list[int]]:
 def test_hard_coverage_equals_plain_greedy(seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(300, 3)).astype(np.float32)
     inside = np.array([np.linalg.norm(x - row, axis=1) <= 0.6 for row in x])
-    graph = Graph(*radius_graph(x, np.arange(300), 0.6))
-    chosen, gains = greedy_cover(graph, np.zeros(300, dtype=bool), np.ones(300, dtype=bool), 200)
-    assert (chosen.tolist(), gains.tolist()) == plain_cover(inside, 200)
+    for balls in (edge_balls(x, np.arange(300), 0.6), bit_balls(x, np.arange(300), np.arange(300), 0.6)):
+        chosen, gains = greedy_cover(balls, np.zeros(300, dtype=bool), np.ones(300, dtype=bool), 200)
+        assert (chosen.tolist(), gains.tolist()) == plain_cover(inside, 200)
 
 
 def test_hard_coverage_reaches_its_share_of_the_optimum() -> None:
     x = np.random.default_rng(1).normal(size=(15, 2)).astype(np.float32)
     inside = np.array([np.linalg.norm(x - row, axis=1) <= 0.8 for row in x])
     best = max(inside[list(some)].any(axis=0).sum() for some in combinations(range(15), 3))
-    graph = Graph(*radius_graph(x, np.arange(15), 0.8))
-    _, gains = greedy_cover(graph, np.zeros(15, dtype=bool), np.ones(15, dtype=bool), 3)
+    _, gains = greedy_cover(edge_balls(x, np.arange(15), 0.8), np.zeros(15, dtype=bool), np.ones(15, dtype=bool), 3)
     assert gains.sum() >= (1 - 1 / np.e) * best
     assert (np.diff(gains) <= 0).all()
 

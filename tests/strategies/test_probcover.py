@@ -60,6 +60,10 @@ def test_too_many_edges_fall_back_to_a_reference_sample(monkeypatch: pytest.Monk
     x = circle(rng.uniform(0, 6.28, 5500))
     full = pw.select("probcover", embeddings=x, radius=0.1, batch_size=10)
     monkeypatch.setattr(module, "MAX_EDGES", 10_000)
+    in_bits = pw.select("probcover", embeddings=x, radius=0.1, batch_size=10)
+    np.testing.assert_array_equal(in_bits.indices, full.indices)
+    assert in_bits.notes == full.notes
+    monkeypatch.setattr(module, "WHOLE", 5000)
     sampled = pw.select("probcover", embeddings=x, radius=0.1, batch_size=10)
     assert sampled.notes["reference"] == 5000
     assert abs(sampled.notes["coverage"] - full.notes["coverage"]) < 0.05

@@ -1,4 +1,4 @@
-"""Greedy coverage: hard balls over a graph, and soft kernels over reference rows.
+"""Greedy coverage: hard balls, and soft kernels over reference rows.
 
 Source: Nemhauser, Wolsey & Fisher, "An analysis of approximations for maximizing submodular set functions",
 1978 (greedy); Minoux, "Accelerated greedy algorithms", 1978 (gains only fall, so old ones are upper bounds).
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from poolwise.kernels.balls import Balls
 from poolwise.kernels.blocks import iter_blocks, load_rows
 from poolwise.kernels.distances import sq_distances
 from poolwise.progress import task
@@ -28,42 +29,12 @@ KEPT_BYTES = 2**27
 """All kernel values are kept up to this size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """Edges from n rows to m rows in compressed form: those of row i are targets[starts[i] : starts[i + 1]].
-
-    starts : (n + 1,) int64
-    targets : (E,) int32
-    """
-
-    starts: IndexArray
-    targets: Array
-
-    def of(self, row: int) -> Array:
-        """Targets of one row."""
-        return self.targets[self.starts[row] : self.starts[row + 1]]
-
-    def of_all(self, rows: Array) -> Array:
-        """Targets of some rows, one after another."""
-        counts = self.starts[rows + 1] - self.starts[rows]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        out: Array = self.targets[np.repeat(self.starts[rows], counts) + within]
-        return out
-
-    def reversed(self, n_targets: int) -> Graph:
-        """The same edges, from targets to rows."""
-        order = np.argsort(self.targets, kind="stable")
-        rows = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
-        counts = np.bincount(self.targets, minlength=n_targets)
-        return Graph(np.concatenate([[0], np.cumsum(counts)]), rows[order])
-
-
-def greedy_cover(graph: Graph, covered: BoolArray, free: BoolArray, count: int) -> tuple[IndexArray, IndexArray]:
+def greedy_cover(balls: Balls, covered: BoolArray, free: BoolArray, count: int) -> tuple[IndexArray, IndexArray]:
     """Take the free row that covers most uncovered targets, again and again, while one covers any.
 
     Parameters
     ----------
-    graph : from n rows to m targets
+    balls : around n rows over m targets
     covered : (m,) bool, changed in place
     free : (n,) bool, rows that may be taken
     count : most rows to take
@@ -74,10 +45,9 @@ def greedy_cover(graph: Graph, covered: BoolArray, free: BoolArray, count: int) 
 
     Notes
     -----
-    Time O(E + t n): each edge is looked at once when its target becomes covered.
+    Each target is counted once, when it becomes covered: time O(E + t n) with lists of E edges, O(n m + t n) with bits.
     """
-    back = graph.reversed(len(covered))
-    degree = np.bincount(back.of_all(np.flatnonzero(~covered)), minlength=len(free))
+    degree = balls.sizes() - balls.count(np.flatnonzero(covered))
     degree[~free] = -1
     chosen: list[int] = []
     gains: list[int] = []
@@ -86,15 +56,21 @@ def greedy_cover(graph: Graph, covered: BoolArray, free: BoolArray, count: int) 
             row = int(degree.argmax())
             if degree[row] <= 0:
                 break
-            fresh = graph.of(row)
-            fresh = fresh[~covered[fresh]]
-            covered[fresh] = True
+            fresh = cover(balls, row, covered)
             chosen.append(row)
             gains.append(len(fresh))
-            np.subtract.at(degree, back.of_all(fresh), 1)
+            degree -= balls.count(fresh)
             degree[row] = -1
             work.advance()
     return np.array(chosen, dtype=np.int64), np.array(gains, dtype=np.int64)
+
+
+def cover(balls: Balls, row: int, covered: BoolArray) -> Array:
+    """Cover the targets in the ball of a row, in place; returns those that were not covered before."""
+    inside = balls.of(row)
+    fresh: Array = inside[~covered[inside]]
+    covered[fresh] = True
+    return fresh
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 Source: Mishal & Weinshall, "DCoM: Active Learning for All Learners", arXiv:2407.01804, Algorithms 1 and 2; steepness 30
 and turning point 0.8 as recalled from the paper, both options.
 Differs from the paper: radii follow from the present labels and predictions alone, so no state is kept between rounds:
-the purity threshold starts at coverage 0 and is raised once for the coverage that this gives. Pools with more than 50
-million edges are covered on a reference sample.
+the purity threshold starts at coverage 0 and is raised once for the coverage that this
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.errors import OptionError
+from poolwise.kernels.balls import PAIRS, Balls
 from poolwise.kernels.blocks import iter_blocks, load_rows
-from poolwise.kernels.coverage import Graph
+from poolwise.kernels.coverage import cover
 from poolwise.kernels.distances import UnitRows, sq_distances
 from poolwise.kernels.sampling import stream_scores
 from poolwise.kernels.scores import margin
 from poolwise.progress import task
 from poolwise.registry import strategy
-from poolwise.strategies.probcover import ball_graph
+from poolwise.strategies.probcover import balls_over
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Picks, Rows
 
 RESOLUTION = 0.05
@@ -73,7 +73,7 @@ def dcom(
 
     Notes
     -----
-    Time 2 L N D, the balls of probcover, and O(U) a pick. Memory 16 bytes an edge and L x 23 counts.
+    Time 2 L N D, the balls of probcover, and O(U) a pick. Memory of the balls as in probcover, and L x 23 counts.
     """
     if largest_radius <= 0 or first_radius <= 0 or steepness <= 0:
         raise OptionError(
@@ -94,9 +94,9 @@ def dcom(
     doubt = np.zeros(len(items))
     free = np.isin(items, unlabeled, assume_unique=True)
     doubt[free] = _scaled(stream_scores(margin, {"probs": probs}, unlabeled)) if len(labeled) else 0.0
-    graph, targets = ball_graph(rows, items, radius, batch_size, rng)
+    balls, targets = balls_over(rows, items, radius, batch_size, rng)
     done = covered[np.searchsorted(items, targets)]
-    chosen, found = _blend(graph, done, free, doubt, float(weight) if len(labeled) else 0.0, batch_size)
+    chosen, found = _blend(balls, done, free, doubt, float(weight) if len(labeled) else 0.0, batch_size)
     return Picks(
         items[chosen],
         found.sum(axis=0),
@@ -116,7 +116,7 @@ class _PurityProfiles:
         counts = np.zeros((2, len(labeled), len(edges) + 1), dtype=np.int64)
         predicted = stream_scores(lambda probs: probs.argmax(axis=1), {"probs": probs}, items).astype(np.int64)
         centres = load_rows(rows, labeled, np.float64)
-        step = max(1, 2**21 // len(labeled))
+        step = max(1, PAIRS // 4 // len(labeled))
         for start, block in iter_blocks(rows, items, block_rows=step, dtype=np.float64):
             ring = np.searchsorted(edges, sq_distances(centres, block), side="left")  # (L, n)
             same = predicted[start : start + len(block)] == classes[:, None]
@@ -137,17 +137,16 @@ def _inside(rows: Rows, items: IndexArray, labeled: IndexArray, radii: FloatArra
     """Which items lie in the ball of a labeled item, (n,)."""
     centres = load_rows(rows, labeled, np.float64)
     out = np.zeros(len(items), dtype=bool)
-    for start, block in iter_blocks(rows, items, block_rows=max(1, 2**21 // len(labeled)), dtype=np.float64):
+    for start, block in iter_blocks(rows, items, block_rows=max(1, PAIRS // 4 // len(labeled)), dtype=np.float64):
         out[start : start + len(block)] = (sq_distances(block, centres) <= radii**2).any(axis=1)
     return out
 
 
 def _blend(
-    graph: Graph, covered: BoolArray, free: BoolArray, doubt: FloatArray, weight: float, count: int
+    balls: Balls, covered: BoolArray, free: BoolArray, doubt: FloatArray, weight: float, count: int
 ) -> tuple[IndexArray, NDArray[np.float64]]:
     """Take the best blend again and again; its ball becomes covered. (count,) positions, and (2, count) parts."""
-    back = graph.reversed(len(covered))
-    degree = np.bincount(back.of_all(np.flatnonzero(~covered)), minlength=len(free))
+    degree = balls.sizes() - balls.count(np.flatnonzero(covered))
     chosen, found = np.empty(count, dtype=np.int64), np.empty((2, count))
     free = free.copy()
     with task("covering", count) as work:
@@ -157,10 +156,7 @@ def _blend(
             row = int(value.argmax())
             chosen[rank], found[:, rank] = row, (weight * doubt[row], (1 - weight) * density[row])
             free[row] = False
-            fresh = graph.of(row)
-            fresh = fresh[~covered[fresh]]
-            covered[fresh] = True
-            np.subtract.at(degree, back.of_all(fresh), 1)
+            degree -= balls.count(cover(balls, row, covered))
             work.advance()
     return chosen, found
 

@@ -3,7 +3,7 @@
 Source: Yehuda, Dekel, Hacohen & Weinshall, "Active Learning Through a Covering Lens", NeurIPS 2022,
 Algorithm 1, and section 3.3 for the radius (purity 0.95 over k-means pseudo-labels).
 Differs from the paper: the radius is read off as a quantile instead of searched; when all is covered, the items
-farthest from those chosen fill the batch; pools with more than 50 million edges are covered on a reference sample.
+farthest from those chosen fill the batch; large pools with large balls are covered on a reference sample.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.errors import OptionError
+from poolwise.kernels.balls import PAIRS, Balls, bit_balls, edge_balls, within
 from poolwise.kernels.blocks import iter_blocks, load_rows
 from poolwise.kernels.clustering import kmeans
-from poolwise.kernels.coverage import Graph, greedy_cover, reference_notes, reference_size
+from poolwise.kernels.coverage import REFERENCE_BYTES, greedy_cover, reference_notes
 from poolwise.kernels.distances import UnitRows, sq_distances
 from poolwise.kernels.fill import fill_farthest
-from poolwise.kernels.neighbors import radius_graph
 from poolwise.registry import strategy
-from poolwise.types import FloatArray, IndexArray, Picks, Rows
+from poolwise.types import IndexArray, Picks, Rows
 
-MAX_EDGES = 5 * 10**7
+MAX_EDGES, EDGES_PER_ROW = 2**21, 20
+"""Up to so many edges, in all or a row, all balls are listed; building the lists takes 28 bytes an edge."""
+WHOLE = 16_384
+"""Pools up to this size are covered as a whole whatever the balls hold: in bits, that takes 32 MB."""
+BITS_BYTES = 2**29
+"""Most memory for bits."""
 PURITY_ROWS = 2000
 
 
@@ -28,7 +33,7 @@ PURITY_ROWS = 2000
     "probcover",
     family="density",
     paper="arXiv:2205.11320",
-    cost="all pairs up to 50 million edges, else one pass against reference items",
+    cost="all pairs up to 20 edges an item, else one pass against reference items",
     use_when="Very few labels (one to ten per class) and good embeddings.",
 )
 def probcover(
@@ -63,7 +68,8 @@ def probcover(
 
     Notes
     -----
-    Time N^2 D up to the edge limit, N R D beyond it with R = max(20 B, 5000); memory 16 bytes an edge.
+    Time N^2 D up to 20 edges an item (or 2 million in all), and for pools up to 16,384; beyond that N R D with R =
+    max(20 B, 5000). Memory 28 bytes an edge, R / 8 bytes an item beyond that.
     """
     if not 0 < purity <= 1 or (radius is not None and radius < 0):
         raise OptionError(f"probcover: purity must be in (0, 1] and radius >= 0; got {purity} and {radius}.")
@@ -72,11 +78,13 @@ def probcover(
     if radius is None:
         seen = 0 if labels is None else len(np.unique(labels[labeled]))
         radius = pure_radius(rows, items, n_classes or (seen if seen > 1 else batch_size), purity, rng)
-    graph, targets = ball_graph(rows, items, radius, batch_size, rng)
+    balls, targets = balls_over(rows, items, radius, batch_size, rng)
     free = np.isin(items, unlabeled, assume_unique=True)
     covered = np.zeros(len(targets), dtype=bool)
-    covered[graph.of_all(np.flatnonzero(~free))] = True
-    chosen, gains = greedy_cover(graph, covered, free, batch_size)
+    for row in np.flatnonzero(~free).tolist():
+        covered[balls.of(row)] = True
+    chosen, gains = greedy_cover(balls, covered, free, batch_size)
+    edges = int(balls.sizes().sum())
     at = np.searchsorted(unlabeled, items[chosen])
     positions = fill_farthest(rows, unlabeled, at, batch_size, others=labeled)
     gained = np.zeros(batch_size)
@@ -88,7 +96,7 @@ def probcover(
         notes={
             "coverage": float(covered.mean()),
             "radius": radius,
-            "edges": len(graph.targets),
+            "edges": edges,
             **reference_notes(len(targets), len(items), batch_size),
         },
     )
@@ -101,7 +109,7 @@ def pure_radius(rows: Rows, items: IndexArray, n_classes: int, purity: float, rn
     sample = np.sort(rng.choice(len(items), min(len(items), PURITY_ROWS), replace=False))
     x = load_rows(rows, items[sample])
     foe = np.full(len(sample), np.inf)  # squared distance to the nearest row with another pseudo-label
-    for start, block in iter_blocks(rows, items):
+    for start, block in iter_blocks(rows, items, block_rows=max(1, PAIRS // len(x))):
         d2 = sq_distances(x, block)
         d2[clusters.labels[sample][:, None] == clusters.labels[start : start + len(block)]] = np.inf
         np.minimum(foe, d2.min(axis=1), out=foe)
@@ -110,25 +118,19 @@ def pure_radius(rows: Rows, items: IndexArray, n_classes: int, purity: float, rn
     return float(np.nextafter(np.float32(limit), np.float32(0))) if np.isfinite(limit) else 2.0
 
 
-def ball_graph(
+def balls_over(
     rows: Rows, items: IndexArray, radius: float, batch_size: int, rng: np.random.Generator
-) -> tuple[Graph, IndexArray]:
-    """Balls of all items over all items, or over reference items when that has too many edges."""
-    sample = np.sort(rng.choice(len(items), min(len(items), 500), replace=False))
+) -> tuple[Balls, IndexArray]:
+    """Balls of all items over all items, or over reference items where that would be too much; and those items."""
+    n = len(items)
+    sample = np.sort(rng.choice(n, min(n, 500), replace=False))
     x = load_rows(rows, items[sample])
-    inside = sum(int((sq_distances(x, block) <= radius**2).sum()) for _, block in iter_blocks(rows, items))
-    if inside / len(sample) * len(items) <= MAX_EDGES and len(items) <= 200_000:
-        return Graph(*radius_graph(rows, items, radius)), items
-    size = reference_size(len(items), batch_size, int(rows.shape[1]), None)
-    size = int(min(size, max(5000, MAX_EDGES * len(sample) / max(inside, 1))))
-    targets = np.sort(rng.choice(items, min(size, len(items)), replace=False))
-    return _bipartite(rows, items, load_rows(rows, targets), radius), targets
-
-
-def _bipartite(rows: Rows, items: IndexArray, centres: FloatArray, radius: float) -> Graph:
-    counts, parts = [], []
-    for _, block in iter_blocks(rows, items, block_rows=max(1, 2**24 // len(centres))):
-        inside = sq_distances(block, centres) <= radius**2
-        counts.append(inside.sum(axis=1))
-        parts.append(np.nonzero(inside)[1].astype(np.int32))
-    return Graph(np.concatenate([[0], np.cumsum(np.concatenate(counts))]), np.concatenate(parts))
+    blocks = iter_blocks(rows, items, block_rows=max(1, PAIRS // len(x)))
+    inside = sum(int(np.count_nonzero(within(block, x, radius))) for _, block in blocks)
+    if inside / len(sample) * n <= max(MAX_EDGES, EDGES_PER_ROW * n) and n <= 200_000:
+        return edge_balls(rows, items, radius), items
+    if n <= WHOLE:
+        return bit_balls(rows, items, items, radius), items
+    size = min(n, max(20 * batch_size, 5000), REFERENCE_BYTES // (4 * int(rows.shape[1])), 8 * BITS_BYTES // n)
+    targets = np.sort(rng.choice(items, size, replace=False))
+    return bit_balls(rows, items, targets, radius), targets
