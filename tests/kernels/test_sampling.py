@@ -144,3 +144,23 @@ def test_a_screened_score_gives_the_picks_of_the_plain_one(rows: str, count: int
     np.testing.assert_array_equal(got[0], want[0])
     np.testing.assert_array_equal(got[1], want[1])
     assert rows == "constant" or sum(screened_out) > 1000
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_a_sample_that_misleads_costs_a_pass_and_not_a_wrong_pick(offset: float) -> None:
+    """Every row that the sample sees scores high, almost all others low: the guess from it lists too few."""
+    n, count = 20_000, 400
+    x = np.zeros((n, 1), dtype=np.float32)
+    x[:: n // 1024 + 1] = 5  # the rows of the sample
+    x[:, 0] += np.random.default_rng(0).random(n).astype(np.float32) + np.float32(offset)
+    few = np.flatnonzero(x[:, 0] >= 5 + offset)[:700]
+    x[few] -= 4.5  # fewer high scores than rows wanted are left
+    passes = []
+
+    def above(floor: float, x: np.ndarray) -> np.ndarray:
+        passes.append(len(x))
+        return np.where(x[:, 0] < floor, -np.inf, x[:, 0])
+
+    got, _ = stream_top(Screened(lambda x: x[:, 0], above), {"x": x}, np.arange(n), count)
+    assert got.tolist() == sorted_top(x[:, 0].astype(np.float64), np.arange(n), count)
+    assert sum(passes) >= n

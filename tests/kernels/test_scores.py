@@ -116,3 +116,25 @@ def test_rows_ruled_out_by_a_limit_are_those_above_it(head: str, dtype: type) ->
         inside = every <= limit
         np.testing.assert_array_equal(got[inside], every[inside])
         assert (got[~inside] > limit).all()
+
+
+@pytest.mark.parametrize("kind", ["plain", "coarse", "constant", "ascending", "descending", "infinite"])
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 4, 5, 9, 100, 193, 200, 1001])
+def test_the_two_largest_values_of_a_row_are_those_of_a_sort(n_classes: int, kind: str) -> None:
+    rng = np.random.default_rng(n_classes)
+    z = rng.normal(size=(120, n_classes)).astype(np.float32)
+    if kind == "coarse":
+        z = np.round(z)  # several columns are largest
+    if kind == "constant":
+        z[:] = 100
+    if kind in ("ascending", "descending"):
+        z = np.sort(z, axis=1)[:, :: 1 if kind == "ascending" else -1].copy()
+    if kind == "infinite":
+        z[::2, : n_classes // 2] = -np.inf
+    ordered = np.sort(z, axis=1)
+    second = ordered[:, -2] if n_classes > 1 else np.full(120, -np.inf)
+    for first, runner_up in (scores.top_two(z), scores._leaders(z)[1:]):
+        np.testing.assert_array_equal(first, ordered[:, -1])
+        np.testing.assert_array_equal(runner_up, second)
+    column = scores._leaders(z)[0]
+    np.testing.assert_array_equal(z[np.arange(120), column], ordered[:, -1])

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from benchmarks.speed.__main__ import in_child
 from benchmarks.speed.generators import isotropic, structured
 
 import poolwise.kernels.submodular as submodular
@@ -174,17 +175,12 @@ def test_copies_go_to_the_lowest_index_and_are_taken_once() -> None:
 
 
 @pytest.mark.scale
-@pytest.mark.parametrize("make", [structured, isotropic])
-def test_windowed_dpp_is_five_times_faster_than_cholesky_greedy(make: object) -> None:
-    x = make(20_000, 512)  # type: ignore[operator]
-    greedy_k_dpp(x[:1000], np.arange(1000), 10)
-    start = time.process_time()
-    got = greedy_k_dpp(x, np.arange(20_000), 300)
-    seconds = time.process_time() - start
-    start = time.process_time()
-    want, _ = cholesky_greedy(x, 300)
-    assert got.indices.tolist() == want
-    assert (time.process_time() - start) / seconds >= 5
+@pytest.mark.parametrize("data", ["structured", "isotropic"])
+def test_windowed_dpp_is_five_times_faster_than_cholesky_greedy(data: str) -> None:
+    """20,000 x 512, 300 picks in the same order; in a process of its own with one thread, as both were measured."""
+    record = in_child("case", f"dpp-20k-{data}", "--repeats", "3")
+    assert record["status"] == "ok", record["text"]
+    assert record["ratio"] >= 5
 
 
 @pytest.mark.scale

@@ -116,7 +116,11 @@ def stream_top(
     best = np.sort(np.argsort(-rough, kind="stable")[:SAMPLE])  # the error near the cut is the one that matters
     slack = sampled_tolerance(rough[best, None], stream_scores(score, rows, sample[best])[:, None])
     depth = min(count + count // 4 + SAMPLE, len(indices))  # rows to spare, should float32 be worse than in the sample
-    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]))
+    guess = None
+    if isinstance(score, Screened):
+        place = 2 * depth * len(sample) // len(indices) + 16  # in the sample, well below the cut
+        guess = np.sort(-rough)[place] + 2 * slack if place < len(rough) else None
+    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]), guess=guess)
     found, values = lists.of(0)
     return found, -values
 
@@ -159,6 +163,7 @@ class Shortlists:
     depths : (S,) int64 >= 0
     tolerance : (S,) float, largest error expected in the offered values
     exact : called with (n,) pool indices and (n,) slots; returns (n,) float64 values
+    guess : (S,) float, values above it are not expected to enter a list; default +inf. A wrong one costs another pass.
     """
 
     def __init__(
@@ -166,12 +171,13 @@ class Shortlists:
         depths: IndexArray,
         tolerance: FloatArray,
         exact: Callable[[IndexArray, IndexArray], NDArray[np.float64]],
+        guess: FloatArray | None = None,
     ) -> None:
         self.depths = depths
         self.tolerance = tolerance
         self.error = np.zeros(len(depths))
         self._exact = exact
-        self._limit = np.where(depths > 0, np.inf, -np.inf)  # values above it cannot enter a list
+        self._limit = np.where(depths > 0, np.inf if guess is None else guess, -np.inf)  # above it nothing can enter
         self._pending: list[tuple[IndexArray, IndexArray, NDArray[np.float64]]] = []
         self._n_pending = 0
         self._slot = np.empty(0, dtype=np.int64)
@@ -203,8 +209,8 @@ class Shortlists:
     def settle(self, depths: IndexArray) -> None:
         """Make the first `depths` (S,) rows of each list exact; call it again to read further down.
 
-        Sets `trusted`. It is False if float32 values were so far off that a row which was not kept might belong
-        to a list; `tolerance` then says what another pass needs.
+        Sets `trusted`. It is False if float32 values, or a guess, were so far off that a row which was not kept might
+        belong to a list; `tolerance` then says what another pass needs.
         """
         if self._pending:
             self._compact()
@@ -222,7 +228,8 @@ class Shortlists:
         for slot, (start, stop) in enumerate(pairwise(edges)):
             values = self._value[order[start:stop]]
             self._lists[slot] = self._index[order[start:stop]], values
-            if len(values) and not values.max() + self.tolerance[slot] <= self._limit[slot]:
+            missing = len(values) < wanted[slot] and self._limit[slot] < np.inf
+            if missing or (len(values) and not values.max() + self.tolerance[slot] <= self._limit[slot]):
                 self.trusted = False
 
     def of(self, slot: int) -> tuple[IndexArray, NDArray[np.float64]]:
@@ -329,8 +336,9 @@ def fill(
     exact: Callable[[IndexArray, IndexArray], NDArray[np.float64]],
     tolerance: FloatArray,
     first: IndexArray | None = None,
+    guess: FloatArray | None = None,
 ) -> Shortlists:
-    """Fill short lists by one pass, or by another if float32 turned out less accurate than expected.
+    """Fill short lists by one pass, or by another if float32, or a guess, turned out less accurate than expected.
 
     Parameters
     ----------
@@ -339,15 +347,16 @@ def fill(
     exact : (n,) pool indices, (n,) slots -> (n,) float64 values
     tolerance : (S,) float, error expected in the offered values, from `sampled_tolerance`
     first : (S,) int64, how much of each list to settle at once; default all of it
+    guess : see `Shortlists`; only for the first pass
     """
     slack = tolerance
     while True:
-        lists = Shortlists(depths, slack, exact)
+        lists = Shortlists(depths, slack, exact, guess)
         offer_all(lists)
         lists.settle(depths if first is None else first)
         if lists.trusted:
             return lists
-        slack = lists.tolerance
+        slack, guess = lists.tolerance, None
 
 
 def sampled_tolerance(rough: FloatArray, exact: FloatArray) -> NDArray[np.float64]:

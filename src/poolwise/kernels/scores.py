@@ -70,12 +70,31 @@ def _top_two_wide(block: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _leaders(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """Column of the largest value of each row, that value, and the second largest, (n,) each."""
-    row = np.arange(len(block))
-    column = block.argmax(axis=1)
-    rest = block.copy()
-    rest[row, column] = -np.inf
-    return column, block[row, column], np.asarray(rest.max(axis=1))
+    """Column of the largest value of each row, that value, and the second largest, (n,) each.
+
+    Columns j and j + C // 2 meet first; the second largest is the partner of the winner, or the winner of another pair.
+    Of several largest columns any may be named.
+    """
+    n_classes = block.shape[1]
+    if n_classes < 4:
+        order = np.argsort(-block, axis=1, kind="stable")
+        best = np.take_along_axis(block, order, axis=1)
+        second = best[:, 1] if n_classes > 1 else np.full(len(block), -np.inf, dtype=block.dtype)
+        return order[:, 0], best[:, 0], second
+    row, half = np.arange(len(block)), n_classes // 2
+    winners = np.maximum(block[:, :half], block[:, half : 2 * half])  # (n, C // 2)
+    if n_classes % 2:
+        np.maximum(winners[:, 0], block[:, -1], out=winners[:, 0])
+    pair = winners.argmax(axis=1)
+    first = winners[row, pair]
+    column = np.where(block[row, pair] == first, pair, pair + half)
+    left = np.minimum(block[row, pair], block[row, pair + half])
+    if n_classes % 2:
+        trio = np.flatnonzero(pair == 0)
+        column[trio] = np.where(block[trio, column[trio]] == first[trio], column[trio], n_classes - 1)
+        left[trio] = np.sort(block[trio][:, [0, half, n_classes - 1]], axis=1)[:, 1]
+    winners[row, pair] = left
+    return column, first, np.asarray(winners.max(axis=1))
 
 
 def _top_two_narrow(block: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -348,10 +348,10 @@ def _project_out(x: FloatArray, pos: IndexArray, upper: FloatArray, upto: Array,
     """Bring the residuals of the window's rows up to date with the basis; `x` stays as it is."""
     stale = np.flatnonzero(upto[pos] < len(basis))
     stale = stale[np.argsort(upto[pos[stale]], kind="stable")]
-    for start in range(0, len(stale), 64):
-        at = stale[start : start + 64]
+    for start in range(0, len(stale), 128):
+        at = stale[start : start + 128]
         first = int(upto[pos[at[0]]])
-        along = x[at] @ basis[first:].T  # (64, pending)
+        along = x[at] @ basis[first:].T  # (128, pending)
         along[np.arange(first, len(basis)) < upto[pos[at], None]] = 0
         upper[pos[at]] -= sq_norms(along)
     upto[pos] = len(basis)
