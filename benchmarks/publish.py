@@ -25,12 +25,15 @@ from poolwise.bench.table import Line, losers, winners
 RESULTS = Path(__file__).parent / "results"
 
 
-def page(lines: Sequence[Line], results: Results, command: str, stem: str) -> str:
-    """Write the page: how it was made, what it says in short, the tables, and all settings."""
-    return "\n\n".join(
+def page(results: Results, stem: str) -> str:
+    """Write the page: how it is made, what it says in short, the tables, and all settings."""
+    lines = summarise(results)
+    file = f"benchmarks/suites/{stem}.toml"
+    suite = file if (RESULTS.parents[1] / file).is_file() else stem
+    text = "\n\n".join(
         [
             f"# Results of the suite `{results.settings['name']}`",
-            f"Made by `{command}`: {len(results.rows)} rows in `{stem}.parquet`.",
+            f"Made by `python -m benchmarks.publish {suite}`: {len(results.rows)} rows in `{stem}.parquet`.",
             "## In short",
             *in_short(lines),
             to_markdown(lines, results).rstrip(),
@@ -38,6 +41,7 @@ def page(lines: Sequence[Line], results: Results, command: str, stem: str) -> st
             *settings_of(results),
         ]
     )
+    return text + "\n"
 
 
 def settings_of(results: Results) -> list[str]:
@@ -60,13 +64,13 @@ def settings_of(results: Results) -> list[str]:
         )
     named = [_named(use) for use in settings["strategies"]]
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    return [
+    facts = [
         f"- Seeds: {', '.join(str(seed) for seed in settings['seeds'])}.",
         f"- Learner: {_listed(settings['learner'])}.",
         f"- Versions: {versions}.",
         f"- Strategies, with default options but where named: {', '.join(named)}.",
-        "\n".join(tables),
     ]
+    return ["\n".join(facts), "\n".join(tables)]
 
 
 def _named(use: Mapping[str, Any]) -> str:
@@ -108,20 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("name a suite, or a folder with --done")
     if given.done is not None:
         results = read_results(given.done)
-        stem, command = (
-            str(results.settings["name"]),
-            f"poolwise bench benchmarks/suites/{results.settings['name']}.toml",
-        )
+        stem = str(results.settings["name"])
     else:
-        stem, command = Path(given.suite).stem, f"python -m benchmarks.publish {given.suite}"
+        stem = Path(given.suite).stem
         suite = load_suite(given.suite)
         suite = replace(suite, seeds=suite.seeds[: given.seeds])
         results = run(suite, out=given.out or Path("runs") / stem, workers=given.workers, data_dir=given.data_dir)
     RESULTS.mkdir(exist_ok=True)
     write_results(results, RESULTS / f"{stem}.parquet")
-    text = page(summarise(results), results, command, stem)
-    (RESULTS / f"{stem}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
-    print(text)
+    text = page(results, stem)
+    (RESULTS / f"{stem}.md").write_text(text, encoding="utf-8")
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Line:
     labels_to_match : labels at which the mean curve reaches the final accuracy of the baseline's mean curve; inf if
         it never does
     seconds_query : mean processor seconds of one query, on one thread; NaN if there was none
+    foreign : share of the labels after the last round that were answered "not of interest"
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Line:
     entropy: float
     labels_to_match: float
     seconds_query: float
+    foreign: float = 0.0
 
 
 def summarise(results: Results, baseline: str | None = None, *, level: float = 0.95) -> list[Line]:
@@ -92,6 +94,7 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
                 entropy=_mean(last, "class_entropy"),
                 labels_to_match=labels_to_target(*_mean_curve(found), target),
                 seconds_query=_mean(bought, "seconds_query_cpu") if bought else float("nan"),
+                foreign=float(np.mean([row["n_foreign"] / row["n_labeled"] for row in last])),
             )
         )
     return sorted(lines, key=lambda line: (-line.aubc.mean, line.strategy))
@@ -160,15 +163,22 @@ HEADER = (
     "Labels to match",
     "CPU s per query",
 )
+FOREIGN = "Not of interest"
+"""One more column where some answers were."""
 
 
 SIGN = {"better": " +", "worse": " -", "unclear": ""}
 
 
-def cells_of(line: Line) -> tuple[str, ...]:
-    """Write a line as the texts of `HEADER`; accuracies and areas in percent."""
+def header_of(lines: Sequence[Line], baseline: str) -> list[str]:
+    """Name the columns of one data set."""
+    return [text.format(baseline=baseline) for text in HEADER] + [FOREIGN] * any(line.foreign for line in lines)
+
+
+def cells_of(line: Line, columns: int = len(HEADER)) -> tuple[str, ...]:
+    """Write a line as the texts of the first columns of `header_of`; accuracies, areas and shares in percent."""
     against = line.against
-    return (
+    cells = (
         f"{line.strategy} (oracle)" if line.oracle else line.strategy,
         _percent(line.aubc),
         "-" if against is None else _percent(against.difference, signed=True),
@@ -178,7 +188,9 @@ def cells_of(line: Line) -> tuple[str, ...]:
         f"{line.entropy:.3f}",
         f"{line.labels_to_match:.0f}" if np.isfinite(line.labels_to_match) else f"> {line.n_final}",
         f"{line.seconds_query:.3f}" if np.isfinite(line.seconds_query) else "-",
+        f"{100 * line.foreign:.1f}",
     )
+    return cells[:columns]
 
 
 def _percent(interval: Interval, *, signed: bool = False) -> str:
@@ -196,8 +208,8 @@ def to_markdown(lines: Sequence[Line], results: Results) -> str:
     for dataset in dict.fromkeys(line.dataset for line in lines):
         here = [line for line in lines if line.dataset == dataset]
         first = results.column("n_labeled", dataset=dataset, round=0)
-        header = [text.format(baseline=baseline) for text in HEADER]
-        rows = [header, ["---", *["---:"] * (len(header) - 1)], *[cells_of(line) for line in here]]
+        header = header_of(here, baseline)
+        rows = [header, ["---", *["---:"] * (len(header) - 1)], *[cells_of(line, len(header)) for line in here]]
         parts += [
             f"## {dataset}",
             f"{first[0]} to {here[0].n_final} labels, {max(line.n_seeds for line in here)} seeds.",
@@ -214,9 +226,10 @@ NOTES = """AUBC: mean accuracy over the labels bought (trapezoid area divided by
 with the t interval over seeds. The difference is paired: same seed, same initial items. Its interval is not corrected;
 the p value is, for all strategies of a data set together (Holm); + better and - worse than {baseline} at 5 %. Labels to
 match: where the mean curve reaches the final accuracy of {baseline}. Label entropy: 1 if all classes have equally many
-labels. CPU s per query: processor time of one thread. An oracle reads true labels: it is a reference, not a strategy to
-use. Intervals speak of other seeds (initial items and random choices) on the same pool, and of other pools only where
-the suite draws one for each seed (`resample` below 1)."""
+labels. CPU s per query: processor time of one thread. Not of interest: percentage of the labels bought that taught no
+class. An oracle reads true labels: it is a reference, not a strategy to use. Intervals speak of other seeds (initial
+items and random choices) on the same pool, and of other pools only where the suite draws one for each seed (`resample`
+or `long_tail` below 1)."""
 
 
 def to_dict(lines: Sequence[Line], results: Results) -> dict[str, Any]:
@@ -249,12 +262,13 @@ def to_rich(lines: Sequence[Line]) -> list[Table]:
     tables = []
     baseline = _baseline_of(lines)
     for dataset in dict.fromkeys(line.dataset for line in lines):
+        here = [line for line in lines if line.dataset == dataset]
+        header = header_of(here, baseline)
         table = Table(title=dataset)
-        for i, text in enumerate(HEADER):
-            table.add_column(text.format(baseline=baseline), justify="left" if i == 0 else "right")
-        for line in lines:
-            if line.dataset == dataset:
-                table.add_row(*cells_of(line))
+        for i, text in enumerate(header):
+            table.add_column(text, justify="left" if i == 0 else "right")
+        for line in here:
+            table.add_row(*cells_of(line, len(header)))
         tables.append(table)
     return tables
 
