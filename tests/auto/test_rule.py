@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 import poolwise as pw
-from poolwise.auto import rule
+from poolwise.auto import head_quality, rule
 from poolwise.errors import OptionError
 
 
@@ -77,6 +78,64 @@ def test_quality_follows_the_head() -> None:
     good = ask(x, labeled=labeled, labels=y[:100]).notes["quality"]
     noise = ask(x, labeled=labeled, labels=np.random.default_rng(0).integers(0, 5, 100)).notes["quality"]
     assert good > 0.6 > 0.3 > noise
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 3), (5, 5), (17, 30), (400, 1000)])
+def test_bounds_are_the_one_sided_wilson_bounds(right: int, n: int) -> None:
+    for sign, side in ((-1, "greater"), (1, "less")):
+        interval = binomtest(right, n, alternative=side).proportion_ci(0.95, method="wilson")
+        expected = interval.low if sign < 0 else interval.high
+        assert head_quality.wilson(right / n, n, sign) == pytest.approx(expected, abs=2e-4)
+
+
+def test_quality_is_certain_only_with_many_labels() -> None:
+    x, y = pool(n=600)
+    found = []
+    for n in (10, 40, 300):
+        notes = ask(x, labeled=np.arange(n), labels=y[:n]).notes
+        chance = ((np.bincount(y[:n]) / n) ** 2).sum()
+        assert notes["quality"] < (notes["accuracy_out_of_fold"] - chance) / (1 - chance)
+        found.append(notes["quality"])
+    assert found == sorted(found) and found[-1] > 0.7
+
+
+def test_agreement_of_neighbours_equals_a_plain_loop() -> None:
+    x, y = pool(n=60, width=3)
+    x[7] = x[3]  # duplicates are neighbours, but their distance does not count as the smallest
+    y[5] = 77  # nobody to agree with
+    same, least, chances = 0, np.inf, []
+    for i in range(40):
+        gaps = [np.linalg.norm(x[i] - x[j]) if j != i else np.inf for j in range(40)]
+        same += int(y[int(np.argmin(gaps))] == y[i])
+        least = min([least, *(gap for gap in gaps if gap > 1e-6)])
+        alike = [y[j] == y[i] for j in range(40) if j != i]
+        if any(alike):
+            chances.append(np.mean(alike))
+    assert len(chances) == 39
+    got = head_quality.neighbour_agreement(x, np.arange(40), y[:40])
+    assert got.share == same / 39
+    assert got.least == pytest.approx(least, rel=1e-5)
+    high = binomtest(same, 39, alternative="less").proportion_ci(0.95, method="wilson").high
+    assert got.value == pytest.approx((high - np.mean(chances)) / (1 - np.mean(chances)), abs=1e-3)
+
+
+def test_the_radius_shrinks_where_neighbours_are_proven_to_disagree() -> None:
+    x, y = pool(n=600)
+    noise = np.random.default_rng(0).integers(0, 5, 300)
+    true, false = (ask(x, labeled=np.arange(300), labels=labels).notes for labels in (y[:300], noise))
+    assert false["neighbours"] < 0.2 < 0.7 < true["neighbours"]
+    assert false["radius"] < 0.5 * true["radius"]
+    few = ask(x, labeled=np.arange(6), labels=noise[:6]).notes
+    assert few["neighbours"] > 0.3  # six labels prove nothing
+
+
+def test_certain_probabilities_do_not_stop_the_choice() -> None:
+    x, y = pool(n=80)
+    logits = np.full((80, 5), -1e4, dtype=np.float32)
+    logits[np.arange(80), y] = 1e4
+    got = ask(x, labeled=np.arange(30), labels=y[:30], logits=logits)
+    cover = pw.select("maxherding", embeddings=x, labeled=np.arange(30), batch_size=20)
+    assert len(set(got.indices.tolist())) == 20 and (got.scores > 0).all() and (cover.scores > 0).all()
 
 
 def test_no_head_is_fitted_when_logits_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,3 +83,17 @@ def test_weights_by_item_follow_two_regions_and_beat_global_ones() -> None:
             assert weights[region == 0, 0].mean() > 0.7 and weights[region == 1, 1].mean() > 0.7
     every = [value[np.argsort(-(grades @ [w, 1 - w]))[:40]].mean() for w in np.linspace(0, 1, 101)]
     assert found["items"] > max(every) >= found["global"] - 1e-12
+
+
+def test_among_candidates_that_know_nothing_the_choice_is_not_worse_than_chance() -> None:
+    chosen = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        trials = []
+        for _ in range(3):
+            value = rng.random(80)
+            trials.append(Trial(graded(rng, 80, 7), np.ones((80, 1)), 20, worth(value, 20)))
+        weights = item_weights(learn(trials, 25), np.ones((1, 1)))[0]
+        value = rng.random(200)  # of items that were not rehearsed on
+        chosen.append(value[np.argsort(-graded(rng, 200, 7) @ weights)[:20]].mean())
+    assert np.mean(chosen) > 0.5 - 3 * np.std(chosen, ddof=1) / np.sqrt(len(chosen))

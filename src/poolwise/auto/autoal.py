@@ -177,7 +177,8 @@ def _of_items(probs: Array, embeddings: Rows, rows: IndexArray, labeled: IndexAr
 
 
 def _gains(trials: Sequence[Trial], parameters: FloatArray, share: float) -> dict[str, float]:
-    """What the learned weights, and the best single candidate, gain over equal ones on the rehearsals themselves."""
+    """What the choice is worth in the rehearsals, and its lead, and the best candidate's, over equal weights."""
+    nothing = np.array([t.objective(np.zeros(len(t.grades)))[0] for t in trials])
     equal = np.array([hard_loss(t, t.grades.mean(axis=1)) for t in trials])
     learned = [
         hard_loss(
@@ -187,6 +188,7 @@ def _gains(trials: Sequence[Trial], parameters: FloatArray, share: float) -> dic
     ]
     alone = np.array([[hard_loss(t, t.grades[:, k]) for k in range(t.grades.shape[1])] for t in trials])
     return {
+        "expected_gain": float((nothing - learned).mean()),
         "gain_over_equal": float((equal - learned).mean()),
         "gain_of_best_candidate": float((equal[:, None] - alone).mean(axis=0).max()),
     }

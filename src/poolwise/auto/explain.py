@@ -70,11 +70,16 @@ def reasons(notes: Mapping[str, Any]) -> list[str]:
     out = []
     if "accuracy_out_of_fold" in notes:
         out.append(
-            f"linear heads are right on {notes['accuracy_out_of_fold']:.0%} of the labeled items they did not see, "
-            f"which is {notes['quality']:.0%} of the way from guessing to certainty"
+            f"linear heads are right on {notes['accuracy_out_of_fold']:.0%} of the labeled items they did not see; "
+            f"{notes['quality']:.0%} of the way from guessing to certainty is certain"
         )
     elif "quality" in notes:
         out.append("there are no labels of two classes to judge a head by, or the quality was set by hand")
+    if "agreement_of_neighbours" in notes:
+        out.append(
+            f"{notes['agreement_of_neighbours']:.0%} of the labeled items have the class of the nearest labeled one; "
+            f"neighbours are trusted to {notes['neighbours']:.0%}"
+        )
     if "filter" in notes:
         out.append(
             f"the {notes['filter']} most uncertain items passed, {notes['candidates']} of them were compared, "

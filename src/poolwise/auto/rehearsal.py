@@ -92,7 +92,7 @@ def rehearse(now: Situation, names: Sequence[str], splits: int, rng: np.random.G
         probs = head.probs(load_rows(embeddings, rows[offered])).astype(np.float64)
         surprise = -np.log(np.maximum(probs[np.arange(len(offered)), y[offered]], 1e-12))
         parts = [(x[part], target[part]) for part in (known, offered, judges)]
-        grades = _columns(found, names, rows[offered])
+        grades = columns(found, names, rows[offered])
         problem = RidgeProblem(*parts)
         out.append(Rehearsal(rows[offered], grades, probs, surprise, rows[known], quota, problem))
     return out
@@ -109,7 +109,7 @@ def _parts(y: IndexArray, rng: np.random.Generator) -> list[IndexArray]:
     return [np.flatnonzero(np.searchsorted(edges, share, side="right") == part) for part in range(3)]
 
 
-def _columns(found: Nominations, names: Sequence[str], rows: IndexArray) -> FloatArray:
+def columns(found: Nominations, names: Sequence[str], rows: IndexArray) -> FloatArray:
     """Grades in the order of `names`: a merged candidate has those of the one that stands for it."""
     grades = found.at(rows)
     out = np.zeros((len(rows), len(names)))

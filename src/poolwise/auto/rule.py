@@ -1,13 +1,20 @@
-"""auto: one rule that turns from coverage to uncertainty as the head gets better.
+"""auto: one rule that covers the pool where it is unsure, and trusts head and neighbours as far as labels prove them.
 
 Source: our own; a blend of Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR 2025, equation 4) with a
-margin filter and a class-balance weight, annealed by the head's out-of-fold quality q:
+margin filter and a class-balance weight:
 
-    q    = (accuracy out of fold - chance) / (1 - chance), clipped to [0, 1]; chance = sum_c share_c^2
+    q    = lower bound of the accuracy out of fold, as part of the way from chance to 1; chance = sum_c share_c^2
+    g    = the same for the upper bound of the share of labeled rows whose nearest labeled row has their class; chance
+           is that of any other labeled row
     keep = n^(1-q) (8 B)^q candidates of largest u = 1 - margin, at least 4 B
-    w_j  = ((1-q) + q u_j / mean(u)) sum_c p_jc / sqrt(n_c + 1)       weight of item j that is to be covered
-    s^2  = median squared distance of unit rows to their k-th nearest unlabeled row, k = n / (L + B)
+    w_j  = u_j sum_c p_jc / sqrt(n_c + 1)       weight of item j that is to be covered; u = 1 without a model
+    s    = s_fair^g s_least^(1-g);  s_fair^2 = median squared distance of unit rows to their k-th nearest unlabeled row,
+           k = n / (L + B);  s_least = smallest distance between labeled rows, at most s_fair
     take B candidates greedily, maximising sum_j w_j max_s exp(-d_js^2 / s^2)
+
+Bounds are 95 % one-sided Wilson bounds. A filter cannot be undone, so the head has to prove itself first (q); a wide
+radius is the better bet until neighbours are proven to disagree (g). Weights need no such guard: probabilities that are
+calibrated out of fold are flat while the head knows little.
 
 Large pools: coverage is measured on R = max(20 B, 10,000) random items. Above `EXACT_PAIRS` pairs of candidates and
 reference items the kernel is cut off beyond the reference items nearest to a candidate (`kernels/cell_cover.py`),
@@ -17,13 +24,21 @@ Thinning out before or after the filter gives the same law, so only a random par
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from poolwise.auto.head_quality import Quality, class_weights, head_quality, own_head
+from poolwise.auto.head_quality import (
+    Agreement,
+    Quality,
+    class_weights,
+    head_quality,
+    neighbour_agreement,
+    own_head,
+)
 from poolwise.errors import OptionError
 from poolwise.kernels.blocks import Softmax, iter_blocks, load_rows
 from poolwise.kernels.cell_cover import cell_soft_cover, cost_per_query
@@ -38,6 +53,8 @@ RADIUS_PROBES = 400
 """Rows on which the radius is measured."""
 RADIUS_ROWS = (20_000, 2**18)
 """Fewest and most rows among which their neighbours are looked for; k is scaled to them."""
+RADIUS_BLOCK = 5000
+"""Rows compared with the probes at once: three arrays of 8 MB."""
 SMALLEST_S2 = 1e-6
 EXACT_PAIRS = 3e7
 """Most pairs of candidates and reference items that are compared one by one: a few seconds."""
@@ -60,7 +77,7 @@ Method = Literal["auto", "exact", "cells"]
     family="auto",
     paper="ours; after arXiv:2412.20644",
     cost="one pass, and candidates against the nearest of max(20 B, 10,000) reference items",
-    use_when="Always, unless you know better: it covers first and turns to uncertainty as the model improves.",
+    use_when="Always, unless you know better: it covers what the model is unsure of, and trusts what labels prove.",
 )
 def auto(
     embeddings: Rows,
@@ -78,7 +95,7 @@ def auto(
     reference: int | None = None,
     method: Method = "auto",
 ) -> Picks:
-    """Cover the pool while the model is poor, and what it is unsure of as it gets better.
+    """Cover the pool, above all what the model is unsure of, with the trust that the labels at hand justify.
 
     Parameters
     ----------
@@ -89,8 +106,9 @@ def auto(
     logits : (N, C); default: those of a linear head fitted on the labeled rows
     batch_size : B, 1 <= B <= U
     rng : draws the rows that measure the radius, the reference rows and, in large pools, the candidates
-    quality : fixes q, in [0, 1]; default: measured out of fold
-    filter_width : candidates per pick when the head is perfect, at least 4
+    quality : fixes q, in [0, 1], which then tilts the weights too: (1 - q) + q u_j / mean(u) in place of u_j, and
+        sets g to 1; default: q and g are measured
+    filter_width : candidates per pick when the head is certainly perfect, at least 4
     balance : weigh rows of rarely labeled classes more
     sigma : fixes the radius, > 0; default: measured
     reference : rows on which coverage is measured; default all up to 20,000, else max(20 B, 10,000)
@@ -100,7 +118,7 @@ def auto(
     Returns
     -------
     Picks; scores are gains in weighted coverage, components the uncertainty and the gain, notes say what was
-    trusted (quality, candidates, radius, reference, form) and where the seconds went.
+    trusted (quality, neighbours, candidates, radius, reference, form) and where the seconds went.
 
     Notes
     -----
@@ -110,8 +128,11 @@ def auto(
     _check_options(quality, filter_width, sigma)
     clock = _Clock()
     y = labeled[:0] if labels is None else labels[labeled]
+    rows = UnitRows(embeddings)
     judged = head_quality(embeddings, labeled, y) if quality is None else Quality(quality, None)
+    near = neighbour_agreement(rows, labeled, y) if quality is None else Agreement(1.0, None, None)
     q = judged.value
+    tilt = 1.0 if judged.accuracy is not None else q
     probs: Rows | None = None if logits is None else Softmax(logits)
     if probs is None and (own := own_head(embeddings, labeled, y)) is not None:
         probs, y = own
@@ -121,11 +142,14 @@ def auto(
     candidates = _candidates(probs, unlabeled, plan, rng)
     share = None if probs is None or not balance else class_weights(y, probs.shape[1])
     doubt, rarity = _scores(probs, share, sample)
-    weight = ((1 - q) + q * doubt / max(float(doubt.mean()), 1e-12)) * rarity
+    mean = float(doubt.mean())
+    weight = ((1 - tilt) + tilt * doubt / mean) * rarity if mean > 0 else rarity
     clock.lap("seconds_scoring")
-    rows = UnitRows(embeddings)
-    width = np.sqrt(fair_radius(rows, unlabeled, len(labeled) + batch_size, rng)) if sigma is None else sigma
-    cover = _cover(rows, candidates, sample, weight, float(width), labeled, batch_size, plan, rng)
+    width = sigma
+    if width is None:
+        fair = math.sqrt(fair_radius(rows, unlabeled, len(labeled) + batch_size, rng))
+        width = fair**near.value * min(fair, near.least or fair) ** (1 - near.value)
+    cover = _cover(rows, candidates, sample, weight, width, labeled, batch_size, plan, rng)
     chosen = candidates[cover.positions]
     doubt, rarity = _scores(probs, share, chosen)
     clock.lap("seconds_search")
@@ -136,9 +160,10 @@ def auto(
         notes={
             "quality": q,
             **({} if judged.accuracy is None else {"accuracy_out_of_fold": judged.accuracy}),
+            **({} if near.share is None else {"neighbours": near.value, "agreement_of_neighbours": near.share}),
             "filter": plan.keep,
             "candidates": len(candidates),
-            "radius": float(width),
+            "radius": width,
             "coverage": cover.coverage,
             "form": plan.form,
             **reference_notes(plan.reference, len(unlabeled), batch_size),
@@ -270,7 +295,7 @@ def fair_radius(rows: Rows, unlabeled: IndexArray, n_centres: int, rng: np.rando
     k = min(max(2, round(len(among) / n_centres)), len(among) - 1)
     x = load_rows(rows, probes)
     nearest = np.full((len(probes), k + 1), np.inf, dtype=np.float32)  # the row itself comes first
-    for _, block in iter_blocks(rows, among):
+    for _, block in iter_blocks(rows, among, block_rows=RADIUS_BLOCK):
         both = np.hstack([nearest, sq_distances(x, block)])
         nearest = np.partition(both, k, axis=1)[:, : k + 1]
     return max(float(np.median(nearest.max(axis=1))), SMALLEST_S2)

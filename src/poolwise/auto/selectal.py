@@ -65,7 +65,7 @@ def selectal(
 
     Returns
     -------
-    Picks of the strategy followed; notes hold the errors.
+    Picks of the strategy followed; notes hold the errors, and by how much the largest is above their mean.
     """
     now = situation(labeled, unlabeled, labels, embeddings=embeddings, logits=logits)
     names = (low, high, "random")
@@ -85,6 +85,8 @@ def selectal(
         chosen = ask(now, name, batch_size, seed)
     told = {} if errors is None else dict(zip(names, errors.mean(axis=0).round(4).tolist(), strict=True))
     notes = {"followed": name, "error_without": told, **chosen.notes}
+    if errors is not None:
+        notes["expected_gain"] = float(errors.mean(axis=0).max() - errors.mean())
     return Picks(chosen.indices, chosen.scores, chosen.components, notes)
 
 

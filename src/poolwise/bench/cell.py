@@ -44,10 +44,14 @@ class Cell:
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Seconds of one query, with what is derived and detected for it: on the clock, and of processor time, which other
-    work on the machine does not change."""
+    work on the machine does not change.
+
+    expected_gain : what the strategy says its batch is worth, if it says so (notes of the batch)
+    """
 
     seconds: float
     cpu: float
+    expected_gain: float | None = None
 
 
 def run_cell(cell: Cell, task: Task) -> list[dict[str, Any]]:
@@ -167,7 +171,8 @@ def _query(
         ood=cell.strategy.ood if len(labeled) else None,  # before the first answer there is nothing to learn from
         trusted=True,
     )
-    return selection, Cost(time.perf_counter() - clock, time.process_time() - cpu)
+    seconds, spent = time.perf_counter() - clock, time.process_time() - cpu
+    return selection, Cost(seconds, spent, selection.notes.get("expected_gain"))
 
 
 def _row(
@@ -211,4 +216,5 @@ def _row(
         "strength": None if head is None else head.strength,
         "chosen_by": chosen_by,
         "labeled_digest": hashlib.sha256(asked.astype("<i8").tobytes()).hexdigest()[:12],
+        "expected_gain": cost.expected_gain,
     }

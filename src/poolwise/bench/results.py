@@ -38,12 +38,14 @@ SCHEMA = pa.schema(
         ("strength", pa.float64()),
         ("chosen_by", pa.string()),
         ("labeled_digest", pa.string()),
+        ("expected_gain", pa.float64()),
     ]
 )
 """`seconds_query` (clock), `seconds_query_cpu` (processor) and `chosen_by` tell how the labels bought last were chosen;
 `labeled_digest` which items were asked, as a set. `n_labeled` counts what was paid for; `n_foreign` of them were
-answered "not of interest"."""
-ADDED = {"n_foreign": 0}
+answered "not of interest". `expected_gain` is what a choice among strategies expected of the labels bought last, in its
+own units."""
+ADDED = {"n_foreign": 0, "expected_gain": None}
 """Columns that older files lack, and what their rows then hold."""
 META = b"poolwise"
 

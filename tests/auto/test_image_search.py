@@ -1,0 +1,118 @@
+"""AutoAL on pictures: both networks see pixels, learn in turn, and every part of the search matters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from poolwise.auto.image_search import ImageSearch, autoal_images, open_gates
+from poolwise.auto.relaxed_top import pull_back, relaxed_top
+from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
+
+torch = pytest.importorskip("torch")
+
+SMALL = ImageSearch(width=4, fit_steps=30, steps=30, train_batch_size=32, device="cpu")
+NAMES = ("margin", "coreset", "random")
+
+
+def pictures(n: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with a bright corner that tells the class."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n)
+    x = rng.integers(0, 120, size=(n, 8, 8)).astype(np.uint8)
+    for i, c in enumerate(y):
+        x[i, 4 * (c // 2) : 4 * (c // 2) + 4, 4 * (c % 2) : 4 * (c % 2) + 4] += 100
+    return x, y
+
+
+def ask(settings: ImageSearch = SMALL, **given: Any) -> Any:
+    x, y = pictures()
+    labeled = np.arange(0, 80, 2)
+    given = {"images": x, "labeled": labeled, "labels": y[labeled], "batch_size": 10, "candidates": NAMES} | given
+    return autoal_images(**given, settings=settings)
+
+
+def test_derivative_of_the_gates_of_a_tensor_is_that_of_the_relaxed_top() -> None:
+    rng = np.random.default_rng(0)
+    scores, by_gate = rng.normal(size=30), rng.normal(size=30)
+    tensor = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+    gates = open_gates(torch, tensor, 7, 0.2)
+    np.testing.assert_allclose(gates.detach().numpy(), relaxed_top(scores, 7, 0.2))
+    (gates * torch.tensor(by_gate)).sum().backward()
+    np.testing.assert_allclose(tensor.grad.numpy(), pull_back(relaxed_top(scores, 7, 0.2), by_gate, 0.2), atol=1e-12)
+    shut = torch.tensor([0.0, 5.0], dtype=torch.float64, requires_grad=True)
+    open_gates(torch, shut, 1, 1e-3).sum().backward()
+    assert shut.grad.tolist() == [0, 0]
+
+
+def test_same_seed_same_batch_and_torch_is_left_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, two = ask(), ask()
+    assert torch.rand(1) == expected
+    assert one.indices.tolist() == two.indices.tolist()
+    assert len(set(one.indices.tolist())) == 10 and not set(one.indices.tolist()) & set(range(0, 80, 2))
+    assert sum(one.notes["trust"].values()) == pytest.approx(1, abs=1e-3)
+    assert ask(seed=1).indices.tolist() != one.indices.tolist()
+
+
+def test_fit_net_recognises_pictures_that_it_was_not_fitted_on() -> None:
+    assert ask(replace(SMALL, width=8, fit_steps=120)).notes["accuracy_of_fit_net"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "change", [{"loss_module": False}, {"steps": 60}, {"search_rate": 0.5}, {"diverse": True}, {"fit_rate": 0.02}]
+)
+def test_every_switch_changes_scores_or_choice(change: dict[str, Any]) -> None:
+    one, two = ask(), ask(replace(SMALL, **change))
+    assert one.indices.tolist() != two.indices.tolist() or not np.array_equal(one.scores, two.scores)
+
+
+def test_search_net_prefers_the_candidate_that_points_at_items_of_high_loss() -> None:
+    """One candidate grades the items of a class that FitNet gets wrong, the other those it gets right."""
+    from poolwise.auto import image_search
+
+    x, y = pictures(90)
+    rng = np.random.default_rng(0)
+    how = replace(SMALL, steps=240, search_rate=0.2, loss_module=False, fit_rate=1e-9)
+    torch.manual_seed(0)
+    lab = image_search._Lab(torch, image_search._Eye(torch, x, x, "cpu"), how, rng)
+    wrong = np.where(y == 0, 1, y)
+    fit_net = image_search._Lab(torch, lab.see, replace(how, fit_rate=0.005, fit_steps=100), rng).fitted(
+        np.arange(90), wrong, 3
+    )
+    grades = np.column_stack([y == 0, y != 0]) * rng.uniform(0.5, 1, (90, 2))
+    net = lab.searched(fit_net, np.arange(90), y, grades)
+    assert lab.weights(net, np.arange(90))[:, 0].mean() > 0.6
+
+
+def test_color_pictures_one_candidate_and_the_whole_rest_as_batch() -> None:
+    x, y = pictures(60)
+    color = np.repeat(x[..., None], 3, axis=3)
+    got = autoal_images(
+        color, np.arange(30), y[:30], batch_size=30, candidates=("margin",), settings=replace(SMALL, steps=3)
+    )
+    assert sorted(got.indices.tolist()) == list(range(30, 60))
+    assert got.notes["trust"] == {"margin": 1.0}
+
+
+def test_what_does_not_fit_is_refused_in_words() -> None:
+    x, y = pictures()
+    for wrong, error, says in (
+        ({"images": x.astype(np.float32)}, ShapeError, "uint8"),
+        ({"batch_size": 0}, BudgetError, "between 1 and 80"),
+        ({"labeled": np.arange(5), "labels": y[:5]}, InputError, "at least 12"),
+        ({"labeled": np.arange(20), "labels": np.zeros(20, dtype=int)}, InputError, "two classes"),
+        ({"labeled": np.arange(20), "labels": y[:19]}, ShapeError, "both"),
+        ({"labeled": np.arange(110, 130), "labels": y[:20]}, InputError, "from 0 to 119"),
+        ({"unlabeled": np.arange(100)}, InputError, "share items"),
+        ({"candidates": ("autoal",)}, OptionError, "candidate"),
+    ):
+        with pytest.raises(error, match=says):
+            ask(**wrong)
+    with pytest.raises(OptionError, match="width"):
+        ImageSearch(width=1)
