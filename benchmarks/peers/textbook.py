@@ -10,16 +10,17 @@ import numpy as np
 from poolwise.types import FloatArray, IndexArray
 
 
-def k_center_as_written(x: FloatArray, labeled: IndexArray, count: int) -> IndexArray:
-    """Sener & Savarese 2018, Algorithm 1, line by line: for each pick, the minimum over all chosen rows anew.
+def k_center_columns(x: FloatArray, labeled: IndexArray, count: int) -> IndexArray:
+    """As Emam et al.'s public code is described to do it: all (N, N) squared distances first, then for each pick the
+    columns of all centres are read anew.
 
-    Time O(N D (L + B) B), memory O(N (L + B)).
+    Time O(N^2 D + N (L + B) B), memory three or four arrays of N^2.
     """
-    chosen = labeled.tolist()
     norms = (x * x).sum(axis=1)
+    distance = norms[:, None] + norms - 2 * (x @ x.T)
+    chosen = labeled.tolist()
     for _ in range(count):
-        to_chosen = norms[:, None] + norms[chosen] - 2 * x @ x[chosen].T  # (N, chosen)
-        gap = to_chosen.min(axis=1)
+        gap = distance[:, chosen].min(axis=1)
         gap[chosen] = -np.inf
         chosen.append(int(gap.argmax()))
     return np.array(chosen[len(labeled) :])

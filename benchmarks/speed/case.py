@@ -25,6 +25,7 @@ class Trial:
     shorter : the peer with fewer picks, where the whole would take too long; then its time for `target` is on the
         line through (`picks[0]`, time of `shorter`) and (`picks[1]`, time of `peer`)
     share : the peer does only this share of the work; its time is divided by it
+    floor : one read of the array that everybody must read, and nothing else
     """
 
     fast: Callable[[], Any]
@@ -34,6 +35,7 @@ class Trial:
     picks: tuple[int, int] = (0, 0)
     target: int = 0
     share: float = 1.0
+    floor: Callable[[], Any] | None = None
 
     def whole(self, peer_s: float, shorter_s: float) -> float:
         """Time of the whole peer from the times that were measured."""
@@ -48,7 +50,7 @@ class Case:
     """One row of the table.
 
     name : what `--only` matches; task, against : what the table says
-    required : smallest (processor time of the peer) / (processor time of poolwise)
+    required : smallest (processor time of the peer) / (processor time of poolwise); 0 for none
     build : makes the data and returns a Trial; called with `size`, or with `tiny` for the warm-up and in tests
     needs : module the peer is imported from, "" for none
     data : generator of the data

@@ -46,7 +46,7 @@ def run_case(case: Case, *, repeats: int = 3, tiny: bool = False) -> dict[str, A
     if case.needs and importlib.util.find_spec(case.needs) is None:
         return {**record, "status": "not installed", "text": f"pip install {PIP_NAMES.get(case.needs, case.needs)}"}
     warm = case.build(**case.tiny)
-    for call in (warm.fast, warm.peer, warm.shorter):
+    for call in (warm.fast, warm.peer, warm.shorter, warm.floor):
         if call is not None:
             call()
     trial = case.build(**(case.tiny if tiny else case.size))
@@ -55,11 +55,11 @@ def run_case(case: Case, *, repeats: int = 3, tiny: bool = False) -> dict[str, A
 
 def measure(trial: Trial, repeats: int) -> dict[str, Any]:
     """Run both sides in turn, keep the least processor time of each, and compare the last answers."""
-    fast, peer, shorter = _Side(trial.fast), _Side(trial.peer), _Side(trial.shorter)
+    fast, peer, shorter, floor = (_Side(call) for call in (trial.fast, trial.peer, trial.shorter, trial.floor))
     start = time.process_time()
     done = 0
     while done < repeats or (done < MOST and time.process_time() - start < SHORT_S):
-        for side in (fast, peer, shorter):
+        for side in (fast, peer, shorter, floor):
             side.run(memory=done == 0)
         done += 1
     check = trial.check(fast.answer, peer.answer)
@@ -68,6 +68,7 @@ def measure(trial: Trial, repeats: int) -> dict[str, Any]:
         "status": "ok" if check.passed else "wrong",
         "text": check.text,
         "ratio": peer_s / fast.best.cpu_s,
+        **({} if trial.floor is None else {"floor": peer_s / floor.best.cpu_s}),
         "fast": asdict(fast.best),
         "peer": {**asdict(peer.best), "cpu_s": peer_s, "measured_s": peer.best.cpu_s},
         "repeats": done,

@@ -168,6 +168,6 @@ def expected(method: Method, n: int, earlier: list[dict[str, Any]]) -> dict[str,
     if runs:
         last = runs[-1]
         seconds = last["cpu_s"] * (n / last["n"]) ** method.growth
-        if seconds > SECONDS or n == SIZES[-1]:
+        if seconds > SECONDS:
             return {"status": "time", "cpu_s": seconds}
     return None

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.speed.__main__ import in_child
 from benchmarks.speed.generators import isotropic, structured
+from benchmarks.speed.kept import in_child
 
 import poolwise.kernels.kcenter as kcenter
 from poolwise.errors import InputError

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from benchmarks.speed.__main__ import in_child
 from benchmarks.speed.generators import isotropic, structured
+from benchmarks.speed.kept import in_child
 
 import poolwise.kernels.submodular as submodular
 from poolwise.errors import InputError

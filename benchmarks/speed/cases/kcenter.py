@@ -108,7 +108,7 @@ def _case(
 
 def _cases() -> list[Case]:
     activeml, small = packages.activeml_coreset, packages.small_text_coreset
-    written, matrix = _textbook(textbook.k_center_as_written), _textbook(textbook.k_center_matrix)
+    columns, matrix = _textbook(textbook.k_center_columns), _textbook(textbook.k_center_matrix)
     loop = _textbook(_loop_picks)
     ten = {"n": 10_000, "b": 100}
     few = {"picks": (8, 24)}
@@ -139,7 +139,17 @@ def _cases() -> list[Case]:
                 data,
             ),
             _case("10k-matrix", "N=10k b=100", "textbook, distance matrix", 30, against_package, matrix, ten, "", data),
-            _case("10k-written", "N=10k b=100", "textbook, as written", 100, against_package, written, ten, "", data),
+            _case(
+                "10k-columns",
+                "N=10k b=100",
+                "textbook, columns read anew",
+                100,
+                against_package,
+                columns,
+                ten,
+                "",
+                data,
+            ),
             _case(
                 "2k-small-text",
                 "N=2k b=100",

@@ -32,6 +32,17 @@ def over_probs(peer: str, strategy: str, *, data: str, n: int, c: int, b: int) -
         fast=lambda: pw.select(strategy, probs=probs, batch_size=b).indices,
         peer=query(probs, methods[strategy], b),
         check=checks.same_picks,
+        floor=probs.sum,
+    )
+
+
+def bare_read(strategy: str, *, data: str, n: int, c: int, b: int) -> Trial:
+    """The sum of all probabilities in place of a peer: no selection takes less time than one read of its array."""
+    probs = probabilities(data, n, c)
+    return Trial(
+        fast=lambda: pw.select(strategy, probs=probs, batch_size=b).indices,
+        peer=probs.sum,
+        check=lambda ours, theirs: Check(len(np.unique(ours)) == b, "one read: nothing to compare"),
     )
 
 
@@ -110,6 +121,27 @@ def _probs_cases() -> list[Case]:
     return cases
 
 
+def _floor_cases() -> list[Case]:
+    cases = []
+    for strategy in ("margin", "entropy"):
+
+        def build(strategy: str = strategy, **size: Any) -> Trial:
+            return bare_read(strategy, **size)
+
+        cases.append(
+            Case(
+                name=f"{strategy}-bare-read-structured",
+                task=f"{strategy} N=50k C=100 b=100",
+                against="bare read (sum) of the array",
+                required=0,
+                build=build,
+                size={"data": "structured", "n": 50_000, "c": 100, "b": 100},
+                tiny={"data": "structured", "n": 300, "c": 100, "b": 20},
+            )
+        )
+    return cases
+
+
 def _mase_cases() -> list[Case]:
     cases = []
     for c, required in ((1000, 300), (100, 100)):
@@ -141,4 +173,4 @@ def _mase_cases() -> list[Case]:
     return cases
 
 
-CASES = [*_mase_cases(), *_probs_cases()]
+CASES = [*_mase_cases(), *_probs_cases(), *_floor_cases()]
