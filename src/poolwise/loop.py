@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,15 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED
 from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.train.linear_probe import LinearHead, out_of_fold_logits
+from poolwise.train.pool_inputs import PoolInputs
+from poolwise.train.sample import SampleReport, sample_pool, sampler_named, stored_samples
 from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
 
 COSTS = "costs"
 """Name of the pool's array of prices."""
 
 MODEL_ARRAYS = {"logits", "probs", "head_weight", "head_bias", "prob_samples"}
+SAMPLED_ARRAYS = {"prob_samples", "noise_deviations"}
 
 Answers = Callable[[IndexArray], Sequence[Annotation]]
 """An oracle: from (n,) pool indices to their annotations."""
@@ -146,6 +149,56 @@ def queryable(store: PoolStore, state: PoolState) -> IndexArray:
     return np.setdiff1d(state.unlabeled, np.array(held_out, dtype=np.int64), assume_unique=True)
 
 
+def sample(
+    store: PoolStore,
+    source: str,
+    *,
+    samples: int | None = None,
+    seed: int | None = None,
+    network: Any = None,
+    prepare: Callable[[Any], Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> SampleReport:
+    """Sample models on the labels of a pool, and keep what they say about every item; see `train.sample`.
+
+    Parameters
+    ----------
+    source : a name of `train.sample.SAMPLERS`
+    samples : S; default as the sampler says
+    seed : default that of the pool
+    network : trained on these labels; default small heads on the embeddings
+    prepare : turns the content of an item into an input of the network; default: it gets the embeddings
+    options : of the sampler
+
+    Raises
+    ------
+    InputError
+        If heads are to be fitted and fewer than two classes are labeled.
+    UnknownNameError, OptionError, ArrayMissingError, MissingExtraError
+    """
+    sampler = sampler_named(source)
+    state = training_state(store)
+    if network is None and prepare is not None:
+        raise InputError("prepare opens items for a network; got no network. Pass network=..., or leave prepare out.")
+    if network is None and not has_two_classes(state):
+        raise InputError(_too_few(store, state))
+    embeddings = None
+    if prepare is None:
+        rows = embeddings_of(store)
+        embeddings = str(embeddings_name(store)), rows
+    return sample_pool(
+        store,
+        state,
+        embeddings,
+        source,
+        samples=samples,
+        seed=store.seed if seed is None else seed,
+        network=network,
+        inputs=None if prepare is None else PoolInputs(store, prepare),
+        options=check_options(sampler, dict(options or {})) if network is None else dict(options or {}),
+    )
+
+
 def waiting(store: PoolStore) -> IndexArray:
     """Items that were asked for and have no answer yet, oldest batch first."""
     batches = [batch.unanswered for batch in store.batches(open_only=True)]
@@ -167,10 +220,7 @@ def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | Non
     learner = LinearProbe() if learner is None else learner
     y = state.labels[state.labeled]
     if not has_two_classes(state):
-        raise InputError(
-            f"pool {store.name!r} has {len(y)} labels of {len(np.unique(y))} class(es); a model needs 2 classes. "
-            f"Label some first: `poolwise query {store.path} --strategy typiclust`, then `poolwise import`."
-        )
+        raise InputError(_too_few(store, state))
     embeddings = embeddings_of(store)
     x = load_rows(embeddings, state.labeled)  # (L, D)
     n_classes = len(store.classes)
@@ -183,6 +233,14 @@ def fit(store: PoolStore, state: PoolState | None = None, learner: Learner | Non
     }
     digest = model.digest if isinstance(model, LinearHead) else type(model).__name__
     return Fitted(model, digest, metrics, time.perf_counter() - start)
+
+
+def _too_few(store: PoolStore, state: PoolState) -> str:
+    n_classes = len(np.unique(state.labels[state.labeled]))
+    return (
+        f"pool {store.name!r} has {len(state.labeled)} labels of {n_classes} class(es); a model needs 2 classes. "
+        f"Label some first: `poolwise query {store.path} --strategy typiclust`, then `poolwise import`."
+    )
 
 
 def has_two_classes(state: PoolState) -> bool:
@@ -271,6 +329,9 @@ def _pick(
     wanted = {*needs, *spec.uses, *NEEDS[options.get("within", "all")], *(() if detector is None else detector.uses)}
     if wanted & {"embeddings", *MODEL_ARRAYS}:
         arrays["embeddings"] = embeddings_of(store)
+    stored, notes = _stored(store, state, wanted)
+    arrays.update(stored)
+    wanted, needs = wanted - set(stored), needs - set(stored)
     if needs & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
         arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
     known = {
@@ -286,7 +347,20 @@ def _pick(
     if costs is not None:
         arrays["costs"] = costs
     count = batch_size - len(drawn.audit)
-    return choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
+    picks = choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
+    return replace(picks, notes={**picks.notes, **notes}) if notes else picks
+
+
+def _stored(store: PoolStore, state: PoolState, wanted: set[str]) -> tuple[dict[str, Rows], dict[str, str]]:
+    """Arrays of sampled models that a strategy wants and the pool has fresh, and notes on them for the batch."""
+    found: dict[str, Rows] = {}
+    notes: dict[str, str] = {}
+    for kind in sorted(wanted & SAMPLED_ARRAYS):
+        rows, said = stored_samples(store, state, kind, embeddings_name(store))
+        notes |= said
+        if rows is not None:
+            found[kind] = rows
+    return found, notes
 
 
 def _history(store: PoolStore, spec: StrategySpec) -> list[Selection]:

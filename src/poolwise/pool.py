@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from poolwise.store.arrays import open_rows
 from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED, EmbedReport, embed_pool
 from poolwise.train.learners import Learner, SklearnLearner
+from poolwise.train.sample import SampleReport
 from poolwise.types import Annotation, IndexArray, Item, PoolState, Selection
 
 POLL_SECONDS = 2.0
@@ -182,6 +183,37 @@ class Pool:
         if self.store.source.get("kind") == "arrays" and file and self.store.arrays.missing_rows(GIVEN, self.n_items):
             _store_embeddings(self.store, file, 0)  # goes on where a stopped `create` was
         return embed_pool(self.store, backbone, weights=weights, device=device, repair=repair)
+
+    def sample(
+        self,
+        source: str = "dropout",
+        *,
+        samples: int | None = None,
+        seed: int | None = None,
+        network: Any = None,
+        prepare: Callable[[Any], Any] | None = None,
+        **options: Any,
+    ) -> SampleReport:
+        """Sample models that know the labels so far, and keep what they say about every item for later queries.
+
+        Parameters
+        ----------
+        source : "dropout", "ensemble", "swag", "bootstrap" or "laplace" for sampled probabilities, as `bald` and
+            `epig` use them; "noise" for deviations under noise, as `noise_stability_network` uses them
+        samples : S models (K perturbations)
+        seed : default the pool's
+        network : your own network, trained on the labels so far (for "ensemble" a list of them), instead of small
+            heads on the embeddings; it is left exactly as it is
+        prepare : turns an image or text of the pool into an input of `network`; default: it gets the embeddings
+        options : of the source, such as hidden=64
+
+        Raises
+        ------
+        InputError, OptionError, UnknownNameError, ArrayMissingError, MissingExtraError
+        """
+        return loop.sample(
+            self.store, source, samples=samples, seed=seed, network=network, prepare=prepare, options=options
+        )
 
     def state(self, as_of: int | None = None) -> PoolState:
         """Which items are labeled, now or at the start of a round."""

@@ -61,6 +61,7 @@ def select(
     head_weight: Any = None,
     head_bias: Any = None,
     prob_samples: Any = None,
+    noise_deviations: Any = None,
     ood_scores: Any = None,
     foreign: Any = None,
     ood: str | None = None,
@@ -98,6 +99,7 @@ def select(
     head_weight, head_bias : (C, D), (C,) float; last linear layer
     prob_samples : (N, S, C) float; where there are neither probs, logits nor a head, their mean is probs;
         drawn around the head by Laplace's method where it is given with embeddings and labels
+    noise_deviations : (N, K, Q) float; movements of a network's outputs under K changes of its weights
     costs : (N,) float > 0; every strategy then prefers items that are worth their price
     groups : (N,) int or text; with max_per_group=m, at most m items of a group enter the batch; an item whose text is
         empty is a group of its own
@@ -137,6 +139,7 @@ def select(
         "head_weight": head_weight,
         "head_bias": head_bias,
         "prob_samples": prob_samples,
+        "noise_deviations": noise_deviations,
         "ood_scores": ood_scores,
         "costs": costs,
         "groups": groups,
@@ -529,7 +532,7 @@ def _linear(pool: dict[str, Any]) -> LinearLogits:
     return LinearLogits(pool["embeddings"], weight, None if bias is None else np.asarray(bias))
 
 
-_DIMENSIONS = {"embeddings": 2, "logits": 2, "probs": 2, "head_weight": 2, "prob_samples": 3}
+_DIMENSIONS = {"embeddings": 2, "logits": 2, "probs": 2, "head_weight": 2, "prob_samples": 3, "noise_deviations": 3}
 
 
 def _check(

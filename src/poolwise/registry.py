@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from poolwise.errors import OptionError, unknown_name
 from poolwise.types import ARRAYS
@@ -356,7 +356,18 @@ def _signature(
     return needs, uses, state, options, takes_rng
 
 
-def check_options(spec: StrategySpec, options: dict[str, Any]) -> dict[str, Any]:
+class Optioned(Protocol):
+    """What has a name and options that users set by `--set`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Option]: ...
+    @property
+    def lifted(self) -> dict[str, Option]: ...
+
+
+def check_options(spec: Optioned, options: dict[str, Any]) -> dict[str, Any]:
     """Check names and types of options, and return them as the function will get them.
 
     Raises
@@ -374,7 +385,7 @@ def check_options(spec: StrategySpec, options: dict[str, Any]) -> dict[str, Any]
     return checked
 
 
-def parse_settings(spec: StrategySpec, settings: list[str]) -> dict[str, Any]:
+def parse_settings(spec: Optioned, settings: list[str]) -> dict[str, Any]:
     """Turn `["option=value", ...]` from the command line into checked options."""
     options = {}
     for setting in settings:

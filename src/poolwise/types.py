@@ -75,7 +75,13 @@ ARRAYS: dict[str, ArraySpec] = {
             "prob_samples",
             "(N, S, C)",
             "probabilities from S stochastic models",
-            "prob_samples=..., or a Laplace head",
+            "prob_samples=..., `poolwise sample POOL`, or a linear head and labels (Laplace)",
+        ),
+        ArraySpec(
+            "noise_deviations",
+            "(N, K, Q)",
+            "movements of a network's outputs under K random changes of its weights, per unit of noise",
+            "`poolwise sample POOL --from noise`, or noise_deviations=... from train/noise_deviation.py",
         ),
         ArraySpec("labels", "(N,)", "class of each labeled item, -1 elsewhere", "labels=..., or `poolwise import`"),
         ArraySpec(

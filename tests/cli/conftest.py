@@ -72,6 +72,13 @@ def embedded(poolwise, photos) -> Run:
     return poolwise
 
 
+@pytest.fixture
+def trained(labeled) -> Run:
+    """The same, with the answers imported."""
+    assert labeled("import birds.pool labels.csv").code == 0
+    return labeled
+
+
 def label_file(batch: list[dict], path: Path) -> Path:
     """Write the true labels (class folders) of a batch as item_id,label."""
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -14,6 +14,7 @@ STARTING_POINT = {
     "add": "embedded",
     "embed": "embedded",
     "query": "embedded",
+    "sample": "trained",
     "status": "embedded",
     "audit": "labeled",
     "report": "labeled",

@@ -49,6 +49,7 @@ def make_pool(seed: int = 0, n: int = N, d: int = D, c: int = C) -> Arrays:
         "head_weight": weight,
         "head_bias": bias,
         "prob_samples": softmax(logits[:, None, :] + noise).astype(np.float32),
+        "noise_deviations": rng.normal(size=(n, S, c)).astype(np.float32),
         "ood_scores": rng.normal(size=n).astype(np.float32),
         "costs": rng.uniform(0.5, 2, n).astype(np.float32),
         "groups": rng.integers(0, 5, n),

@@ -26,6 +26,7 @@ from poolwise.cli.release import release
 from poolwise.cli.report import report
 from poolwise.cli.round import round_
 from poolwise.cli.run import run
+from poolwise.cli.sample import sample
 from poolwise.cli.select import select
 from poolwise.cli.status import status
 from poolwise.cli.strategies import strategies
@@ -66,6 +67,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "init": init,
     "add": add,
     "embed": embed,
+    "sample": sample,
     "select": select,
     "query": query,
     "import": import_labels,

@@ -87,6 +87,9 @@ def query(
         share = audit_share(audit, no_audit)
         selection = opened.query(strategy, batch_size=batch_size, seed=seed, audit=share, ood=ood, **options)
     tell_of_audit(selection)
+    for name, why in selection.notes.items():
+        if name.startswith("stale_"):
+            say(f"{name.removeprefix('stale_')} not used: {why}")
     if explain:
         say(selection.explain())
     if as_json:

@@ -28,6 +28,8 @@ def select(
     embeddings: _ArrayFile = None,
     logits: _ArrayFile = None,
     probs: _ArrayFile = None,
+    prob_samples: _ArrayFile = None,
+    noise_deviations: _ArrayFile = None,
     labels: Annotated[
         Path | None, typer.Option(exists=True, help="(N,) class numbers, -1 where unlabeled (.npy, .npz).")
     ] = None,
@@ -80,7 +82,13 @@ def select(
     spec = STRATEGIES[strategy]
     arrays: dict[str, Any] = {
         name: None if path is None else open_rows(path)
-        for name, path in {"embeddings": embeddings, "logits": logits, "probs": probs}.items()
+        for name, path in {
+            "embeddings": embeddings,
+            "logits": logits,
+            "probs": probs,
+            "prob_samples": prob_samples,
+            "noise_deviations": noise_deviations,
+        }.items()
     }
     whole = {"labels": labels, "labeled": labeled, "unlabeled": unlabeled, "foreign": foreign}
     for name, path in whole.items():

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, block_rows_for, read_rows, softmax_in_place
 from poolwise.kernels.distances import sq_norms
+from poolwise.kernels.implicit import Vectors
 from poolwise.progress import task
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
@@ -197,12 +198,12 @@ class SampledMovements:
         t = (h @ self._noise).reshape(len(h), self.n_samples, -1)  # (n, K, C) change of the logits
         if self.output == "probs":
             out = out / np.maximum(out.sum(axis=1, keepdims=True), SMALLEST_NORM)
-            t = (_moved(out, t) - _moved(out, -t)) / 2 if self.antithetic else _moved(out, t)
+            t = (moved(out, t) - moved(out, -t)) / 2 if self.antithetic else moved(out, t)
         t /= np.maximum(np.sqrt(sq_norms(out)), SMALLEST_NORM)[:, None, None]
         return np.asarray(t / np.sqrt(self.n_samples))
 
 
-def _moved(p: FloatArray, t: FloatArray) -> FloatArray:
+def moved(p: FloatArray, t: FloatArray) -> FloatArray:
     """softmax(z + t) - softmax(z) for p = softmax(z), without subtracting nearly equal numbers: p expm1(t - shift).
 
     The shift is log sum p exp(t), by log1p where t is small.
@@ -226,7 +227,7 @@ def draw_noise(head_weight: Array, zeta: float, count: int, rng: np.random.Gener
     return noise
 
 
-def sq_lengths(vectors: ExactMovements | SampledMovements, embeddings: Rows) -> FloatArray:
+def sq_lengths(vectors: Vectors[Any], embeddings: Rows) -> FloatArray:
     """Squared lengths (n,) float64 of all rows, in one pass."""
     out = np.empty(len(vectors))
     step = max(NARROWEST, min(block_rows_for(embeddings) // 4, 2**22 // vectors.row_bytes))

@@ -189,6 +189,59 @@ def _fit(
     return make_head(weight, bias, temperature, strength, searched_at)
 
 
+def bootstrap_heads(
+    x: Array, y: Array, n_classes: int, *, count: int, seed: int = 0, settings: ProbeSettings | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit several heads, each on the labeled rows with random weights (exponential, mean 1): a Bayesian bootstrap.
+
+    Strength and temperature are those of the head that weighs all rows alike.
+
+    Parameters
+    ----------
+    x, y, n_classes, settings : as for `fit_linear`
+    count : S >= 1 heads
+    seed : of folds and weights; the first heads are the same whatever the count
+
+    Returns
+    -------
+    (S, C, D) weights and (S, C) biases whose softmax is calibrated, for raw embeddings.
+
+    Raises
+    ------
+    InputError, ShapeError, OptionError
+        As `fit_linear`.
+
+    Notes
+    -----
+    Time as S fits of one fold each, in one solve; no fold is repeated.
+    """
+    if count < 1:
+        raise OptionError(f"samples must be at least 1; got {count}. Try 20.")
+    settings = settings or ProbeSettings()
+    head = fit_linear(x, y, n_classes, settings=settings, seed=seed)
+    x, y = check_rows(x, y, n_classes)
+    present, dense = np.unique(y, return_inverse=True)
+    if len(present) == 1:
+        return np.stack([head.head_weight] * count), np.stack([head.head_bias] * count)
+    chance = rng_for(seed, "bootstrap weights").standard_exponential((count, len(y)))  # (S, L)
+    chance *= _row_weights(dense, settings.class_weight)
+    chance /= chance.mean(axis=1, keepdims=True)
+    with _BLAS.limit(limits=1):
+        basis = principal(x)
+        found = solve(
+            basis,
+            dense,
+            len(present),
+            np.ascontiguousarray(chance.T, dtype=np.float32),
+            np.full(count, head.strength),
+            tolerance=_TOLERANCE,
+        )
+        raw = [_to_raw(one, basis, present, n_classes, head.temperature) for one in found]
+    weights = np.stack([weight for weight, _ in raw]) / np.float32(head.temperature)
+    biases = np.stack([bias for _, bias in raw]) / np.float32(head.temperature)
+    return weights.astype(np.float32), biases.astype(np.float32)
+
+
 def out_of_fold_logits(
     x: Array,
     y: Array,
