@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 import poolwise as pw
 from poolwise.chance import rng_for
+from poolwise.kernels.blocks import softmax_in_place
+from poolwise.kernels.deviations import SampledMovements, draw_noise
 from poolwise.registry import StrategySpec
 from poolwise.report.charts.svg import element
 
@@ -29,6 +31,8 @@ REJECTED = 5
 OUTLIER = (9.35, 5.75)
 WIDTH, HEIGHT = 10.0, 6.4
 PX = 46.0
+ZETA = 1e-3
+"""Size of the noise that movements are measured with, relative to the weights."""
 SHARPNESS = 1.6
 """Logits are this times minus half the squared distance to the centre of a class."""
 DISTANCE = 3.0
@@ -87,8 +91,19 @@ def picks_of(spec: StrategySpec, toy: Toy) -> NDArray[np.int64]:
     }
     if spec.oracle:
         arrays["oracle_labels"] = toy.group
+    if "noise_deviations" in spec.needs:
+        arrays["noise_deviations"] = _movements(arrays)
     known = {"labeled": toy.labeled, "labels": toy.group[toy.labeled], "foreign": toy.rejected}
     return pw.select(spec.name, batch_size=BATCH, seed=0, **arrays, **known).indices
+
+
+def _movements(arrays: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+    """(N, K, C) movements of the fixed model's probabilities under K = 30 changes of its weights."""
+    h = arrays["embeddings"].astype(np.float64)
+    probs = softmax_in_place(h @ arrays["head_weight"].T.astype(np.float64) + arrays["head_bias"])
+    noise = draw_noise(arrays["head_weight"], ZETA, 30, rng_for(0, "toy noise"))
+    measured = SampledMovements(h, probs, np.arange(len(h)), noise)
+    return measured.movements(h, probs) * (np.sqrt(len(noise)) / ZETA)
 
 
 def draw(toy: Toy, picks: NDArray[np.int64], name: str) -> Markup:

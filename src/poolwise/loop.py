@@ -176,26 +176,22 @@ def sample(
         If heads are to be fitted and fewer than two classes are labeled.
     UnknownNameError, OptionError, ArrayMissingError, MissingExtraError
     """
-    sampler = sampler_named(source)
+    sampler_named(source)
     state = training_state(store)
     if network is None and prepare is not None:
         raise InputError("prepare opens items for a network; got no network. Pass network=..., or leave prepare out.")
     if network is None and not has_two_classes(state):
         raise InputError(_too_few(store, state))
-    embeddings = None
-    if prepare is None:
-        rows = embeddings_of(store)
-        embeddings = str(embeddings_name(store)), rows
     return sample_pool(
         store,
         state,
-        embeddings,
+        embeddings_of(store) if prepare is None else PoolInputs(store, prepare),
         source,
         samples=samples,
         seed=store.seed if seed is None else seed,
         network=network,
-        inputs=None if prepare is None else PoolInputs(store, prepare),
-        options=check_options(sampler, dict(options or {})) if network is None else dict(options or {}),
+        embeddings=embeddings_name(store) if prepare is None else None,
+        options=options or {},
     )
 
 
@@ -327,11 +323,11 @@ def _pick(
     detector = None if ood is None else DETECTORS[ood]
     needs = {*spec.needs, *(() if detector is None else detector.needs)}
     wanted = {*needs, *spec.uses, *NEEDS[options.get("within", "all")], *(() if detector is None else detector.uses)}
-    if wanted & {"embeddings", *MODEL_ARRAYS}:
-        arrays["embeddings"] = embeddings_of(store)
-    stored, notes = _stored(store, state, wanted)
+    stored, notes = _stored(store, state, wanted, needs)
     arrays.update(stored)
     wanted, needs = wanted - set(stored), needs - set(stored)
+    if wanted & {"embeddings", *MODEL_ARRAYS}:
+        arrays["embeddings"] = embeddings_of(store)
     if needs & MODEL_ARRAYS or (wanted & MODEL_ARRAYS and has_two_classes(state)):
         arrays.update(_model_arrays(fit(store, state, learner).model, arrays["embeddings"], len(store.classes)))
     known = {
@@ -351,7 +347,9 @@ def _pick(
     return replace(picks, notes={**picks.notes, **notes}) if notes else picks
 
 
-def _stored(store: PoolStore, state: PoolState, wanted: set[str]) -> tuple[dict[str, Rows], dict[str, str]]:
+def _stored(
+    store: PoolStore, state: PoolState, wanted: set[str], needs: set[str]
+) -> tuple[dict[str, Rows], dict[str, str]]:
     """Arrays of sampled models that a strategy wants and the pool has fresh, and notes on them for the batch."""
     found: dict[str, Rows] = {}
     notes: dict[str, str] = {}
@@ -360,6 +358,8 @@ def _stored(store: PoolStore, state: PoolState, wanted: set[str]) -> tuple[dict[
         notes |= said
         if rows is not None:
             found[kind] = rows
+        elif said and kind in needs - MODEL_ARRAYS:  # nothing else can stand in for it
+            raise ArrayMissingError(f"{kind} of pool {store.name!r} cannot be used; {next(iter(said.values()))}.")
     return found, notes
 
 

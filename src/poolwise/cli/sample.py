@@ -34,7 +34,7 @@ def sample(
 
     Example:  poolwise sample birds.pool --from bootstrap --samples 20
     """
-    options = parse_settings(sampler_named(source), setting or [])
+    options = parse_settings(sampler_named(source).heads, setting or [])
     with show_progress():
         done = Pool.open(pool).sample(source, samples=samples, seed=seed, **options)
     if as_json:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from poolwise.errors import InputError, OptionError, ShapeError, unknown_name
+from poolwise.kernels.blocks import load_rows
 from poolwise.kernels.posterior import SampledProbs
 from poolwise.models.backbone import digest_of
 from poolwise.progress import task
-from poolwise.registry import Option
+from poolwise.registry import Option, check_options
 from poolwise.store.arrays import FLOAT16_MAX, array_name
 from poolwise.store.pool import PoolStore
 from poolwise.train.ensembles import ensemble_samples, fit_bootstrap, fit_ensemble
@@ -41,26 +42,36 @@ PART_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Sampler:
-    """One way to sample models.
-
-    kind : array it makes
-    on_embeddings : fits small heads on labeled embeddings
-    on_network : takes a trained network; None where there is no such thing
-    summary : one line
-    """
+class Maker:
+    """A function that makes rows, with the options of its signature, for `registry.check_options`."""
 
     name: str
-    kind: str
-    on_embeddings: Callable[..., Rows]
-    on_network: Callable[..., Rows] | None
-    summary: str
+    function: Callable[..., Rows]
     lifted: dict[str, Option] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Option]:
-        """Options on embeddings, for `registry.check_options`."""
-        return _options(self.on_embeddings)
+        """Keyword-only parameters, but for `samples` and `seed`, which all have."""
+        hints = typing.get_type_hints(self.function)
+        return {
+            p.name: Option(p.name, hints[p.name], p.default)
+            for p in inspect.signature(self.function).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in ("samples", "seed")
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """One way to sample models.
+
+    kind : array it makes
+    heads : fits small heads; called with (x, y, n_classes, embeddings)
+    network : takes a trained network; called with (network, inputs, items, labels). None where there is no such thing
+    """
+
+    kind: str
+    heads: Maker
+    network: Maker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +105,13 @@ class SampleReport:
 def sample_pool(
     store: PoolStore,
     state: PoolState,
-    embeddings: tuple[str, Rows] | None,
+    inputs: Rows,
     source: str,
     *,
     samples: int | None = None,
     seed: int,
     network: Any = None,
-    inputs: Rows | None = None,
+    embeddings: str | None = None,
     options: Mapping[str, Any],
 ) -> SampleReport:
     """Sample models that were fitted on the labels of a pool, and write what they say about every item as float16.
@@ -110,11 +121,11 @@ def sample_pool(
     Parameters
     ----------
     state : whose labels the models see
-    embeddings : full name and rows; None if a network has other inputs
+    inputs : (N, ...) rows of the models
     source : a name of `SAMPLERS`
     samples : S; default as the sampler says
     network : a trained torch module (for "ensemble": a sequence of them) instead of small heads
-    inputs : (N, ...) rows of the network; default the embeddings
+    embeddings : full name of the array that the inputs are; None where they are none
     options : of the sampler
 
     Raises
@@ -123,15 +134,18 @@ def sample_pool(
     """
     start = time.perf_counter()
     sampler = sampler_named(source)
-    chosen = {"seed": seed, **({} if samples is None else {"samples": samples}), **options}
-    rows = _made(sampler, store, state, embeddings, network, inputs, chosen)
+    maker = sampler.heads if network is None else sampler.network or sampler.heads
+    chosen = {"seed": seed, **({} if samples is None else {"samples": samples}), **check_options(maker, dict(options))}
+    if network is None:
+        rows = _of_heads(store, state, sampler, inputs, chosen)
+    else:
+        rows = _of_network(store, state, sampler, network, inputs, chosen)
     digest = _digest(rows)
-    uses = None if network is not None or embeddings is None else embeddings[0]
     seen = labels_digest(store, state)
-    name = array_name(sampler.kind, digest_of({"models": digest, "labels": seen, "embeddings": uses}))
+    name = array_name(sampler.kind, digest_of({"models": digest, "labels": seen, "embeddings": embeddings}))
     n_new = sum(len(missing) for missing in store.arrays.missing_rows(name, store.n_items))
     _write(store, name, rows, {"source": source, "digest": digest, "seed": seed})
-    record = {"array": name, "source": source, "samples": rows.shape[1], "labels": seen, "embeddings": uses}
+    record = {"array": name, "source": source, "samples": rows.shape[1], "labels": seen, "embeddings": embeddings}
     store.settings[SAMPLED] = {**store.settings.get(SAMPLED, {}), sampler.kind: record}
     for old in store.arrays.names(sampler.kind):
         if old != name:
@@ -189,40 +203,28 @@ def sampler_named(name: str) -> Sampler:
     return SAMPLERS[name]
 
 
-def _made(
-    sampler: Sampler,
-    store: PoolStore,
-    state: PoolState,
-    embeddings: tuple[str, Rows] | None,
-    network: Any,
-    inputs: Rows | None,
-    options: Mapping[str, Any],
+def _of_heads(
+    store: PoolStore, state: PoolState, sampler: Sampler, embeddings: Rows, options: Mapping[str, Any]
 ) -> Rows:
-    y = state.labels[state.labeled]
-    if network is None:
-        if embeddings is None:
-            raise InputError(f"{sampler.name} needs embeddings or a network; got none. Pass network=...")
-        rows = embeddings[1]
-        x = np.asarray(rows[state.labeled])
-        return sampler.on_embeddings(x, y, len(store.classes), rows, **options)
-    if sampler.on_network is None:
-        known = ", ".join(name for name, one in SAMPLERS.items() if one.on_network)
-        raise OptionError(f"{sampler.name} samples linear heads, not a network. Leave network out, or use {known}.")
-    known_options = _options(sampler.on_network)
-    for name in options:
-        known = ", ".join(known_options) or "none"
-        raise OptionError(f"{sampler.name} on a network has no option {name!r}. Options: {known}.")
-        raise OptionError(f"{sampler.name} on a network has no option {name!r}. Options: {', '.join(known_options)}.")
-    given = inputs if inputs is not None else embeddings[1] if embeddings is not None else None
-    if given is None:
-        raise InputError("a network needs inputs: embeddings in the pool, or prepare=... that opens its items.")
-    made = sampler.on_network(network, given, state.labeled, y, **options)
-    if sampler.kind == "prob_samples" and made.shape[2] != len(store.classes):
-        raise ShapeError(
-            f"the network has {made.shape[2]} outputs; pool {store.name!r} has {len(store.classes)} classes "
-            f"({', '.join(store.classes[:5])}, ...). Train it on these classes, in this order."
+    x = load_rows(embeddings, state.labeled)  # (L, D)
+    return sampler.heads.function(x, state.labels[state.labeled], len(store.classes), embeddings, **options)
+
+
+def _of_network(
+    store: PoolStore, state: PoolState, sampler: Sampler, network: Any, inputs: Rows, options: Mapping[str, Any]
+) -> Rows:
+    if sampler.network is None:
+        known = ", ".join(name for name, one in SAMPLERS.items() if one.network)
+        raise OptionError(
+            f"{sampler.heads.name} samples linear heads, not a network. Leave network out, or use one of {known}."
         )
-    return made
+    rows = sampler.network.function(network, inputs, state.labeled, state.labels[state.labeled], **options)
+    if sampler.kind == "prob_samples" and rows.shape[2] != len(store.classes):
+        raise ShapeError(
+            f"the network has {rows.shape[2]} outputs; pool {store.name!r} has {len(store.classes)} classes: "
+            f"{', '.join(store.classes[:5])}. Train it on these classes, in this order."
+        )
+    return rows
 
 
 def _digest(rows: Rows) -> str:
@@ -252,16 +254,6 @@ def _write(store: PoolStore, name: str, rows: Rows, producer: Mapping[str, Any])
                 store.arrays.write_part(name, start, block.astype(np.float16), producer=producer)
                 work.advance(stop - start)
                 start = stop
-
-
-def _options(function: Callable[..., Any]) -> dict[str, Option]:
-    """Keyword-only options of a producer, but for those that all have."""
-    hints = typing.get_type_hints(function)
-    return {
-        p.name: Option(p.name, hints[p.name], p.default)
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in ("samples", "seed")
-    }
 
 
 def _laplace(
@@ -346,14 +338,11 @@ def _noise_of(
 
 
 SAMPLERS: dict[str, Sampler] = {
-    one.name: one
-    for one in (
-        Sampler("laplace", "prob_samples", _laplace, None, "linear heads drawn around the trained one; no torch"),
-        Sampler("bootstrap", "prob_samples", fit_bootstrap, None, "linear heads on reweighted labels; no torch"),
-        Sampler("dropout", "prob_samples", fit_dropout, _dropout_of, "masks of a network's dropout layers"),
-        Sampler("ensemble", "prob_samples", fit_ensemble, _ensemble_of, "networks fitted independently"),
-        Sampler("swag", "prob_samples", fit_swag, _swag_of, "networks near the end of an SGD path"),
-        Sampler("noise", "noise_deviations", fit_noise, _noise_of, "movements under noise on a network's weights"),
-    )
+    "laplace": Sampler("prob_samples", Maker("laplace", _laplace)),
+    "bootstrap": Sampler("prob_samples", Maker("bootstrap", fit_bootstrap)),
+    "dropout": Sampler("prob_samples", Maker("dropout", fit_dropout), Maker("dropout", _dropout_of)),
+    "ensemble": Sampler("prob_samples", Maker("ensemble", fit_ensemble), Maker("ensemble", _ensemble_of)),
+    "swag": Sampler("prob_samples", Maker("swag", fit_swag), Maker("swag", _swag_of)),
+    "noise": Sampler("noise_deviations", Maker("noise", fit_noise), Maker("noise", _noise_of)),
 }
 """All ways to sample models, by name."""
