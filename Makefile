@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format bench bench-tabular bench-speed bench-imagenet docs clean
+.PHONY: demo test test-all check format bench bench-tabular bench-speed bench-imagenet bench-million docs clean
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,9 @@ bench-speed: .venv/bench    ## time and memory beside public packages, in about 
 
 bench-imagenet: .venv/base  ## 10,000 of 1.28 million rows by five strategies; needs 6 GB of disk for a while
 	$(BIN)/python -m benchmarks.speed.imagenet
+
+bench-million: .venv/base   ## 1000 of a million rows by the set-wise strategies that have a limit; 0.5 GB of disk
+	$(BIN)/python -m benchmarks.speed.million
 
 clean:
 	rm -rf .venv demo-out

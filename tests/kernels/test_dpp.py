@@ -188,3 +188,22 @@ def test_beyond_the_rank_residuals_are_none_and_the_lowest_positions_follow() ->
     )
     assert rule.exhausted_at == 2 and gains[2:] == pytest.approx(0, abs=1e-9)
     assert len(set(picks.tolist())) == 6
+
+
+@pytest.mark.parametrize(("rank", "size"), [(8, 3), (5, 3), (4, 4), (8, 1), (8, 2)])
+def test_probabilities_of_sets_and_of_pairs_are_those_of_all_subsets(rank: int, size: int) -> None:
+    b = factor(10, r=rank)
+    process = low_rank_k_dpp(b, size)
+    pairs = np.zeros((N, N))
+    for subset, p in law(b @ b.T, size).items():
+        assert np.exp(process.log_probability(np.array(subset))) == pytest.approx(p, abs=1e-10)
+        pairs[np.ix_(subset, subset)] += p
+    assert process.pair_marginals() == pytest.approx(pairs, abs=1e-10)
+    assert process.pair_marginals().sum(axis=1) == pytest.approx(size * process.marginals(), abs=1e-9)
+
+
+def test_sampled_marginals_of_20000_draws_are_within_three_standard_errors() -> None:
+    b = factor(11)
+    process, rng = k_dpp(b @ b.T, K), np.random.default_rng(1)
+    seen = np.bincount(np.concatenate([process.sample(rng) for _ in range(20_000)]), minlength=N) / 20_000
+    assert np.abs(seen - marginals(b @ b.T, K)).max() < 0.011

@@ -178,3 +178,25 @@ def test_a_constant_sum_leaves_the_top_of_the_other() -> None:
 def test_many_members_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pareto, "MOST_MEMBERS", 500)
     assert len(pareto_front(*items(5, 600), 50)) <= 10
+
+
+def test_every_subset_that_was_drawn_is_weakly_dominated_by_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    u, m = items(6, 30)
+    drawn: list[np.ndarray] = []
+    front_of = pareto._front
+
+    def keep(useful: np.ndarray, sure: np.ndarray, members: np.ndarray, *, exact: bool = False) -> Front:
+        drawn.append(members)
+        return front_of(useful, sure, members, exact=exact)
+
+    monkeypatch.setattr(pareto, "_front", keep)
+    archive = monte_carlo_front(u, m, 5, np.random.default_rng(0), draws=1000, early_stopping=False).front
+    everything = np.unique(np.concatenate(drawn), axis=0)
+    assert len(everything) > 900 and (np.diff(everything, axis=1) > 0).all()
+    for subset in everything:
+        point = (u[subset].sum(), m[subset].sum())
+        assert any(
+            a >= point[0] - 1e-12 and b >= point[1] - 1e-12 for a, b in zip(archive.useful, archive.sure, strict=True)
+        )
+    for i, a in enumerate(zip(archive.useful, archive.sure, strict=True)):
+        assert not any(dominates(b, a) for j, b in enumerate(zip(archive.useful, archive.sure, strict=True)) if j != i)

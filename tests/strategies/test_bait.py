@@ -86,3 +86,16 @@ def test_exact_forms_refuse_what_is_too_large() -> None:
     x, p = RNG.normal(size=(50, 300)), RNG.dirichlet(np.ones(40), size=50)
     with pytest.raises(OptionError, match="C D = 12000"):
         pw.select("bait", embeddings=x, probs=p, batch_size=2, form="full")
+
+
+def test_error_falls_with_every_pick_and_what_is_taken_back_stays_out() -> None:
+    v, needed = RNG.normal(size=(40, 4)), np.cov(RNG.normal(size=(4, 30)))
+    forward, falls = fisher.greedy_rank_one(v, np.eye(4), needed, 16, 16)
+    trace = [np.trace(needed)]
+    for k in range(1, 17):
+        trace.append(np.trace(np.linalg.inv(np.eye(4) + v[forward[:k]].T @ v[forward[:k]]) @ needed))
+    assert (np.diff(trace) < 0).all()
+    np.testing.assert_allclose(falls, -np.diff(trace), rtol=1e-9)
+    kept, _ = fisher.greedy_rank_one(v, np.eye(4), needed, 8, 16)
+    assert len(set(kept.tolist())) == 8
+    assert [i for i in forward.tolist() if i in kept] == kept.tolist()

@@ -52,3 +52,20 @@ def test_full_weight_follows_the_margin() -> None:
     assert batch.notes["weight"] == pytest.approx(1.0)
     margin = pw.select("margin", probs=P, labels=LABELS, batch_size=10)
     assert batch.indices.tolist() == margin.indices.tolist()
+
+
+def test_no_weight_covers_like_probcover_with_the_mean_radius() -> None:
+    """Far from the turning point: what the labeled balls leave uncovered is covered greedily."""
+    batch = pw.select("dcom", embeddings=X, probs=P, labels=LABELS, batch_size=6, turning_point=1.0, steepness=1e3)
+    assert batch.notes["weight"] < 1e-9
+    search = _PurityProfiles(UnitRows(X), P, np.arange(150), LABELED, LABELS[LABELED], 1.1)
+    coverage = _inside(UnitRows(X), np.arange(150), LABELED, search.largest(0.4)).mean()
+    radii = search.largest(0.4 + 0.2 * coverage)
+    covered = _inside(UnitRows(X), np.arange(150), LABELED, radii)
+    ball = np.linalg.norm(UNIT[:, None] - UNIT[None], axis=2) <= radii.mean()
+    expected: list[int] = []
+    for _ in range(6):
+        gain = [-1 if i in LABELED or i in expected else int((ball[i] & ~covered).sum()) for i in range(150)]
+        expected.append(int(np.argmax(gain)))
+        covered = covered | ball[expected[-1]]
+    assert batch.indices.tolist() == expected

@@ -9,6 +9,7 @@ import pytest
 
 import poolwise as pw
 from poolwise.errors import InputError, OptionError
+from poolwise.strategies import dpp as module
 
 
 def pool(seed: int = 0, n: int = 80, d: int = 6, c: int = 3) -> dict[str, Any]:
@@ -100,3 +101,35 @@ def test_the_scale_of_the_features_changes_nothing_even_where_squares_vanish() -
     assert (
         len(pw.select("dpp", batch_size=6, embeddings=arrays["embeddings"] * 1e-160, probs=np.full((80, 2), 0.5))) == 6
     )
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("hardest", [False, True])
+def test_batch_is_the_greedy_one_of_the_dense_kernel(
+    kernel: str, hardest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L = diag(q) K diag(q) + 1e-6 mean(q^2) I over all items, determinants from scratch; rank 6, batch 10."""
+    monkeypatch.setattr(module, "_gamma", lambda *_: 0.1)
+    arrays = pool(7, n=60)
+    whole = pw.select("dpp", batch_size=60, kernel=kernel, hardest=False, **arrays)
+    back = np.argsort(whole.indices)
+    # k-means has max(B, 10) clusters, so qualities of another batch size differ: take them from one of the same size
+    monkeypatch.setattr(module, "_representativeness", lambda *_: whole.components["representativeness"][back])
+    got = pw.select("dpp", batch_size=10, kernel=kernel, hardest=hardest, **arrays)
+    q = whole.components["quality"][back]
+    x = arrays["embeddings"]
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    similarity = unit @ unit.T if kernel == "linear" else np.exp(-0.1 * np.square(x[:, None] - x[None]).sum(axis=2))
+    dense = q[:, None] * similarity * q + 1e-6 * np.square(q).mean() * np.eye(60)
+    chosen = [int(whole.components["informativeness"][back].argmax())] if hardest else []
+    values = [np.log(dense[chosen[0], chosen[0]])] if hardest else []
+    while len(chosen) < 10:
+        gain = {
+            i: np.linalg.slogdet(dense[np.ix_([*chosen, i], [*chosen, i])])[1] for i in range(60) if i not in chosen
+        }
+        chosen.append(max(gain, key=lambda i: gain[i]))
+        values.append(gain[chosen[-1]])
+    assert got.indices.tolist() == chosen
+    assert np.cumsum(np.asarray(got.scores, dtype=np.float64)) == pytest.approx(values, rel=1e-5)
+    if not hardest:
+        assert (np.diff(got.scores) <= 1e-5).all()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.strategies.falcun import _l1, _largest
+from poolwise.strategies import falcun as module
+from poolwise.strategies.falcun import _dense, _l1, _largest
 
 RNG = np.random.default_rng(0)
 P = RNG.dirichlet(np.ones(5), size=60)
@@ -38,7 +39,7 @@ def test_gamma_0_draws_uniformly() -> None:
 def test_distances_on_the_largest_probabilities_equal_those_with_one_class_for_the_rest() -> None:
     names, values, rest = _largest(WIDE, np.arange(60), 6)
     for s in (0, 17):
-        got = _l1(names, values, rest, s, 40)
+        got = _l1(names, values, rest, _dense(names[s], values[s], 40), rest[s])
         for i in range(60):
             dense = np.zeros((2, 41))
             for row, item in enumerate((i, s)):
@@ -46,5 +47,21 @@ def test_distances_on_the_largest_probabilities_equal_those_with_one_class_for_t
                 dense[row, top] = WIDE[item, top]
                 dense[row, 40] = 1 - dense[row].sum()
             assert got[i] == pytest.approx(np.abs(dense[0] - dense[1]).sum(), abs=1e-5)
-    exact = _largest(WIDE, np.arange(60), 40)
-    np.testing.assert_allclose(_l1(*exact, 3, 40), np.abs(WIDE - WIDE[3]).sum(axis=1), atol=1e-5)
+    names, values, rest = _largest(WIDE, np.arange(60), 40)
+    got = _l1(names, values, rest, _dense(names[3], values[3], 40), rest[3])
+    np.testing.assert_allclose(got, np.abs(WIDE - WIDE[3]).sum(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [40, 6])
+def test_items_that_are_not_compared_would_change_nothing(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confident predictions: most are not compared with a pick, and the batch is that of comparing all."""
+    p = np.random.default_rng(1).dirichlet(np.full(40, 0.02), size=3000)
+    compared: list[int] = []
+    monkeypatch.setattr(module, "_l1", lambda names, *rest: (compared.append(len(names)), _l1(names, *rest))[1])
+    few = pw.select("falcun", probs=p, batch_size=60, classes=classes)
+    assert sum(compared) < 0.3 * 60 * 3000
+    monkeypatch.setattr(module, "ROUNDING", 10.0)
+    every = pw.select("falcun", probs=p, batch_size=60, classes=classes)
+    assert sum(compared[60:]) == 60 * 3000
+    assert few.indices.tolist() == every.indices.tolist()
+    np.testing.assert_array_equal(few.scores, every.scores)

@@ -105,3 +105,16 @@ def test_flipped_labels_move_directs_cut_less_than_the_nearest_gap() -> None:
         moves_cut.append(abs(uncertain_interval(known, 1, 2)[0] - 120))
         moves_gap.append(abs(int(halve_gaps(known, 1, known < 0, 1)[0][0]) - 120))
     assert np.mean(moves_cut) < np.mean(moves_gap)
+
+
+def test_direct_finds_more_of_a_rare_class_than_margin() -> None:
+    """50 to 1, one head that is right up to a shift: its own boundary lies where hardly any rare item is."""
+    share: dict[str, list[float]] = {"direct": [], "margin": []}
+    for seed in range(5):
+        p, truth, labeled = make_rare(seed)
+        z = np.log(p[:, 1] / p[:, 0]) + 5  # the head's boundary now lies among the common items
+        p = np.stack([1 / (1 + np.exp(z)), 1 / (1 + np.exp(-z))], axis=1)
+        labels = np.where(np.isin(np.arange(2040), labeled), truth, -1)
+        for name, found in share.items():
+            found.append(truth[pw.select(name, probs=p, labels=labels, batch_size=60, seed=seed).indices].mean())
+    assert np.mean(share["direct"]) > 2 * np.mean(share["margin"])

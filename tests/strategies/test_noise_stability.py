@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.errors import OptionError
-from poolwise.kernels import implicit
+from poolwise.errors import InputError, OptionError
+from poolwise.kernels import blocks, implicit
 from poolwise.kernels.deviations import ExactMovements, SampledMovements, draw_noise
+from poolwise.kernels.implicit import FarthestFirst, pick_lazily
 
 N, D, C = 60, 5, 4
 
@@ -201,3 +202,60 @@ def test_huge_noise_stays_finite_and_is_the_difference_of_outputs() -> None:
     got = SampledMovements(h, p, np.arange(N), noise).take(np.arange(N)).x.reshape(N, 4, C)
     expected = (softmax(h @ (weight + noise[2]).T) - p) / np.linalg.norm(p, axis=1, keepdims=True) / 2
     assert got[:, 2] == pytest.approx(expected, abs=1e-9)
+
+
+def test_stored_noise_gives_the_movements_and_the_order_of_plain_loops() -> None:
+    """40 items, D = 6, C = 5, K = 64: (softmax((W + E) h) - softmax(W h)) / |softmax(W h)|, joined over the 64."""
+    rng = np.random.default_rng(20)
+    h, weight = rng.normal(size=(40, 6)), rng.normal(size=(5, 6))
+    noise = draw_noise(weight, 1e-3, 64, rng)
+    p = softmax(h @ weight.T)
+    vectors = SampledMovements(h, p, np.arange(40), noise)
+    expected = np.empty((40, 64, 5))
+    for i in range(40):
+        for k in range(64):
+            expected[i, k] = (softmax((weight + noise[k]) @ h[i]) - p[i]) / np.linalg.norm(p[i])
+    np.testing.assert_allclose(vectors.movements(h, p), expected, rtol=0, atol=1e-9 * np.abs(expected).max() + 1e-15)
+    order, _ = pick_lazily(vectors, FarthestFirst(), vectors.take(np.arange(40)).sq.copy(), 12)
+    assert order.tolist() == farthest_first(expected.reshape(40, -1), 12)
+
+
+def test_sampled_picks_do_not_depend_on_how_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    h, weight = head(21)
+    options = {"embeddings": h, "head_weight": weight, "batch_size": 15, "perturbations": 5, "seed": 3}
+    expected = pw.select("noise_stability", **options).indices.tolist()
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(blocks, "MIN_BLOCK_ROWS", 7)
+    assert pw.select("noise_stability", **options).indices.tolist() == expected
+    sharded = {**options, "embeddings": blocks.ShardedRows([h[:9], h[9:10], h[10:]])}
+    assert pw.select("noise_stability", **sharded).indices.tolist() == expected
+
+
+@pytest.mark.parametrize("perturbations", [None, 3])
+@pytest.mark.parametrize("output", ["probs", "logits"])
+def test_weights_and_outputs_of_length_zero_move_nothing(perturbations: int | None, output: str) -> None:
+    h, _ = head(22)
+    got = pw.select(
+        "noise_stability",
+        embeddings=h,
+        head_weight=np.zeros((C, D)),
+        batch_size=4,
+        perturbations=perturbations,
+        output=output,
+    )
+    assert got.indices.tolist() == [0, 1, 2, 3] and not np.asarray(got.scores).any()
+
+
+def test_weights_are_the_same_after_the_call() -> None:
+    h, weight = head(23)
+    before = weight.copy()
+    pw.select("noise_stability", embeddings=h, head_weight=weight, batch_size=4, perturbations=3)
+    assert np.array_equal(weight, before)
+
+
+def test_outputs_that_are_not_finite_are_refused_with_the_row() -> None:
+    h, weight = head(24)
+    p = softmax(h @ weight.T)
+    p[17, 1] = np.nan
+    with pytest.raises(InputError, match="row 17"):
+        pw.select("noise_stability", embeddings=h, head_weight=weight, probs=p, batch_size=4)

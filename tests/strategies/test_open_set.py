@@ -118,3 +118,35 @@ def test_mqnet_sums_both_until_it_has_something_to_learn_from() -> None:
     pool, _ = open_pool(4)
     assert pw.select("mqnet", batch_size=5, **pool).notes["learned"]
     assert not pw.select("mqnet", batch_size=5, **(pool | {"foreign": pool["foreign"][:2]})).notes["learned"]
+
+
+def test_similar_without_resemblance_takes_one_representative_of_each_query() -> None:
+    """eta = 0: three labeled directions, one of them crowded; three picks lie along the three."""
+    rng = np.random.default_rng(2)
+    of = np.r_[0, 1, 2, np.repeat([0, 1, 2], [80, 10, 10])]
+    x = np.eye(6)[of] + 0.1 * rng.normal(size=(103, 6))
+    labels = np.r_[0, 1, 2, np.full(100, -1)]
+    got = pw.select("similar", batch_size=3, embeddings=x, labels=labels, eta=0.0).indices
+    assert sorted(of[got].tolist()) == [0, 1, 2]
+
+
+def test_mqnet_asks_for_fewer_foreign_items_than_the_pool_holds_by_round_three() -> None:
+    """60 % foreign; three rounds in which every answer, of a class or "not of interest", is given back; four seeds."""
+    asked_for, left_over = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        truth = rng.choice(4, 600, p=[0.2, 0.2, 0.3, 0.3])
+        x = rng.normal(size=(600, 6)) + 3 * np.eye(6)[truth]
+        asked = rng.permutation(600)[:30]
+        for number in range(3):
+            labels = np.full(600, -1)
+            mine = asked[truth[asked] < 2]
+            labels[mine] = truth[mine]
+            foreign = asked[truth[asked] >= 2]
+            given = {"embeddings": x, "labels": labels, "head_weight": np.eye(6)[:2], "foreign": foreign}
+            batch = pw.select("mqnet", batch_size=30, seed=number, **given).indices
+            free = np.setdiff1d(np.arange(600), asked)
+            asked = np.concatenate([asked, batch])
+        asked_for.append((truth[batch] >= 2).mean())
+        left_over.append((truth[free] >= 2).mean())
+    assert np.mean(asked_for) < np.mean(left_over) - 0.05

@@ -94,3 +94,31 @@ def test_says_what_is_missing_without_labels_or_scores() -> None:
 def test_refuses_no_draws() -> None:
     with pytest.raises(OptionError, match="draws"):
         pw.select("poal", batch_size=5, draws=0, **open_pool())
+
+
+def test_without_labels_all_items_may_count_as_equally_of_interest() -> None:
+    pool = open_pool()
+    del pool["labels"]
+    got = pw.select("poal", batch_size=7, without_labels="uniform", **pool).indices
+    assert got.tolist() == pw.select("entropy", batch_size=7, **pool).indices.tolist()
+
+
+def test_classes_without_a_label_are_counted_in_the_notes() -> None:
+    pool = open_pool()
+    pool["head_weight"] = np.vstack([pool["head_weight"], [[0.0, -1.0], [0.0, -2.0]]])
+    assert pw.select("poal", batch_size=5, **pool).notes["classes_without_label"] == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_batch_shares_most_items_with_the_other_optimal_ones(seed: int) -> None:
+    """All 220 batches of 3 out of 12; the choice of the paper among those that no other dominates."""
+    rng = np.random.default_rng(seed)
+    p, foreign = rng.dirichlet(np.ones(4), 12), rng.uniform(size=12)
+    u, m = entropy(p), foreign.max() - foreign
+    sums = {s: (u[list(s)].sum(), m[list(s)].sum()) for s in combinations(range(12), 3)}
+    front = [s for s, a in sums.items() if not any(b[0] >= a[0] and b[1] >= a[1] and b != a for b in sums.values())]
+    counts = np.bincount(np.concatenate(front), minlength=12)
+    best = max(front, key=lambda s: (counts[list(s)].sum(), sums[s][0], [-i for i in s]))
+    got = pw.select("poal", batch_size=3, probs=p, ood_scores=foreign)
+    assert sorted(got.indices.tolist()) == list(best)
+    assert got.notes["front_size"] == len(front)

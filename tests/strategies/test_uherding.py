@@ -61,3 +61,6 @@ def test_a_weighted_reference_sample_estimates_the_mean_over_all() -> None:
     assert abs(np.mean(estimates) - (doubt * value).mean()) < 4 * error
     at, weights = _reference(doubt, 500, np.random.default_rng(0))
     np.testing.assert_allclose(weights, doubt / 500)
+    for some in (doubt, np.zeros(500), np.where(np.arange(500) == 3, 1.0, 0.0)):
+        weights = _reference(some, 60, np.random.default_rng(1))[1]
+        assert np.isfinite(weights).all() and (weights >= 0).all()

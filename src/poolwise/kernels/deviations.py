@@ -162,6 +162,8 @@ class ExactMovements:
 class SampledMovements:
     """The movements under K given perturbations, K C numbers a row, built for a few rows at a time.
 
+    Rows are divided by sqrt(K), so that lengths do not grow with K.
+
     Parameters
     ----------
     noise : (K, C, D) float64 changes of the weights, the same for all items
@@ -190,7 +192,7 @@ class SampledMovements:
     def take(self, positions: IndexArray) -> LinearPoints:
         """Read some rows."""
         h, out = self._read.read(positions)
-        moved = self.movements(h, out).reshape(len(h), -1)
+        moved = self.movements(h, out).reshape(len(h), -1) / np.sqrt(self.n_samples)
         return LinearPoints(moved, sq_norms(moved))
 
     def movements(self, h: FloatArray, out: FloatArray) -> FloatArray:
@@ -200,7 +202,7 @@ class SampledMovements:
             out = out / np.maximum(out.sum(axis=1, keepdims=True), SMALLEST_NORM)
             t = (moved(out, t) - moved(out, -t)) / 2 if self.antithetic else moved(out, t)
         t /= np.maximum(np.sqrt(sq_norms(out)), SMALLEST_NORM)[:, None, None]
-        return np.asarray(t / np.sqrt(self.n_samples))
+        return np.asarray(t)
 
 
 def moved(p: FloatArray, t: FloatArray) -> FloatArray:

@@ -186,6 +186,18 @@ def log_elementary(log_values: FloatArray, size: int) -> FloatArray:
     return table
 
 
+def _all_but_one(log_values: FloatArray, size: int) -> FloatArray:
+    """log e_size of all values but one, for each of (n,) values."""
+    n = len(log_values)
+    without = np.full((n, size + 1), -np.inf)
+    without[:, 0] = 0
+    for m in range(n):
+        more = np.logaddexp(without[:, 1:], log_values[m] + without[:, :-1])
+        more[m] = without[m, 1:]
+        without[:, 1:] = more
+    return np.asarray(without[:, -1])
+
+
 class KDpp:
     """A k-DPP by the eigenvalues and eigenvectors of its kernel.
 
@@ -245,17 +257,31 @@ class KDpp:
                 left -= 1
         return np.array(kept, dtype=np.int64)
 
+    def log_probability(self, items: IndexArray) -> float:
+        """Logarithm of the probability of one set of k items, -inf where its determinant is 0."""
+        rows = self.vectors[items] * np.sqrt(self.values)
+        sign, log_det = np.linalg.slogdet(rows @ rows.T)
+        return float(log_det) - self.log_normaliser if sign > 0 else -np.inf
+
     def marginals(self) -> FloatArray:
         """Probability of each item to be in the set, (n,); they sum to k. Time O(r^2 k + n r)."""
-        n = len(self.values)
-        without = np.full((n, self.size), -np.inf)  # log e_l of all eigenvalues but one
-        without[:, 0] = 0
-        for m in range(n):
-            more = np.logaddexp(without[:, 1:], self._log[m] + without[:, :-1])
-            more[m] = without[m, 1:]
-            without[:, 1:] = more
-        share = np.exp(self._log + without[:, -1] - self._table[-1, -1])
+        share = np.exp(self._log + _all_but_one(self._log, self.size - 1) - self._table[-1, -1])
         return np.asarray(np.square(self.vectors) @ share)
+
+    def pair_marginals(self) -> FloatArray:
+        """Probability of both items of each pair to be in the set, (n, n), `marginals` on the diagonal.
+
+        For k >= 2 rows sum to k times their diagonal entry. Time O(r (r^2 k + n^2 r)): for small kernels.
+        """
+        out = np.zeros((len(self.vectors), len(self.vectors)))
+        for a in range(len(self.values) if self.size >= 2 else 0):
+            left, others = self.vectors[:, a], np.delete(self.vectors, a, axis=1)
+            rest = np.delete(self._log, a)
+            share = np.exp(self._log[a] + rest + _all_but_one(rest, self.size - 2) - self._table[-1, -1])
+            out += np.outer(np.square(left), np.square(others) @ share)
+            out -= np.outer(left, left) * ((others * share) @ others.T)
+        np.fill_diagonal(out, self.marginals())
+        return out
 
 
 def k_dpp(kernel: Array, size: int) -> KDpp:

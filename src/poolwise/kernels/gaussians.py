@@ -19,7 +19,7 @@ from poolwise.types import FloatArray, IndexArray, Rows
 FEW = 5
 """With fewer rows than this times their width the covariance is shrunk."""
 RIDGE = 1e-6
-"""Added to the diagonal otherwise, as a share of its mean."""
+"""Added to the diagonal otherwise, as a share of its mean; shrinkage is at least as strong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ def fit_gaussians(x: FloatArray, y: IndexArray) -> Gaussians:
 
     Notes
     -----
-    Ledoit-Wolf shrinkage where n < 5 D, else 1e-6 of the mean variance on the diagonal. Without any spread the
-    covariance is the identity.
+    Ledoit-Wolf shrinkage where n < 5 D (its share never below 1e-6), else 1e-6 of the mean variance on the diagonal.
+    Without any spread the covariance is the identity.
     """
     x = np.asarray(x, dtype=np.float64)
     classes, which = np.unique(y, return_inverse=True)
@@ -84,11 +84,9 @@ def whitening(residuals: FloatArray) -> FloatArray:
     mean = float(np.trace(s)) / width
     if mean <= 0:
         return np.eye(width)
-    if n < FEW * width:
-        share = shrinkage(residuals, s)
-        s *= 1 - share
-        s[np.diag_indices(width)] += share * mean
-    s[np.diag_indices(width)] += RIDGE * mean
+    share = max(shrinkage(residuals, s), RIDGE) if n < FEW * width else 0.0
+    s *= 1 - share
+    s[np.diag_indices(width)] += (share or RIDGE) * mean
     factor = cholesky(s, lower=True)
     return np.asarray(solve_triangular(factor, np.eye(width), lower=True).T)
 

@@ -89,7 +89,8 @@ def dcom(
         radii = search.largest(0.4 + 0.2 * coverage)
         covered = _inside(rows, items, labeled, radii)
         coverage = float(covered.mean())
-    weight = (1 + np.exp(-steepness * (1 - turning_point))) / (1 + np.exp(-steepness * (coverage - turning_point)))
+    log_parts = np.logaddexp(0, -steepness * (np.array([1.0, coverage]) - turning_point))
+    weight = np.exp(log_parts[0] - log_parts[1])
     radius = float(radii.mean()) if len(radii) else first_radius
     doubt = np.zeros(len(items))
     free = np.isin(items, unlabeled, assume_unique=True)

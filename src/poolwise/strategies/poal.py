@@ -49,6 +49,7 @@ def poal(
     pre_select: float = 6.0,
     draws: int | None = None,
     early_stopping: bool = True,
+    without_labels: Literal["refuse", "uniform"] = "refuse",
 ) -> Picks:
     """Choose among the batches that are Pareto-optimal for summed entropy and summed confidence of being of interest.
 
@@ -67,11 +68,12 @@ def poal(
     pre_select : for the random search, keep whole item-level fronts until they hold so many times B items, >= 1
     draws : subsets drawn by the random search at most; default B x candidates, but no more than 100,000
     early_stopping : end the random search when the front stops moving
+    without_labels : "uniform" counts all items as equally of interest while nothing tells, which leaves the entropy
 
     Returns
     -------
     Picks, the most useful first; scores are the entropies, components `usefulness` and `confidence`; notes say how
-    large the front was and whether it is the whole one.
+    large the front was and whether it is the whole one, and how many classes have no label and so no mean.
 
     Raises
     ------
@@ -85,6 +87,8 @@ def poal(
     if pre_select < 1 or (draws is not None and draws < 1):
         raise OptionError(f"poal: pre_select and draws must be at least 1; got {pre_select} and {draws}.")
     useful = stream_scores(entropy, {"probs": probs}, unlabeled)
+    if ood_scores is None and not len(labeled) and without_labels == "uniform":
+        ood_scores = np.zeros(len(probs))
     sure = _confidence(embeddings, labels, labeled, unlabeled, ood_scores)
     notes: dict[str, object] = {}
     if batch_size == len(unlabeled):
@@ -99,6 +103,8 @@ def poal(
         found = monte_carlo_front(useful[kept], sure[kept], batch_size, rng, draws=most, early_stopping=early_stopping)
         chosen = kept[found.front.members[_choose(found.front, choice)]]
         notes = {"front_size": len(found.front), "draws": found.draws, "stopped_early": found.stopped_early}
+    if ood_scores is None:
+        notes["classes_without_label"] = int(probs.shape[1]) - len(np.unique(np.asarray(labels)[labeled]))
     chosen = chosen[np.lexsort((chosen, -sure[chosen], -useful[chosen]))]
     return Picks(
         unlabeled[chosen],
@@ -121,7 +127,7 @@ def _confidence(
     elif embeddings is None or labels is None or not len(labeled):
         raise InputError(
             "poal needs ood_scores (N,), or embeddings and labels of some items, to tell what is of interest; got "
-            f"{len(labeled)} labeled items. Label some first, or pass ood_scores=..."
+            f"{len(labeled)} labeled items. Label some first, pass ood_scores=..., or without_labels='uniform'."
         )
     else:
         model = fit_gaussians(load_rows(embeddings, labeled, np.float64), np.asarray(labels)[labeled])
