@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "poolwise-million")
     parser.add_argument("--keep", action="store_true", help="leave the file for another run, which then uses it")
-    parser.add_argument("--only", nargs="+", choices=STRATEGIES.names(), default=list(WALL_LIMIT_S))
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=STRATEGIES.names(), default=list(WALL_LIMIT_S))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--classes", type=int, default=100)
