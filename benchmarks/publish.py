@@ -35,7 +35,7 @@ def page(results: Results, stem: str) -> str:
             f"# Results of the suite `{results.settings['name']}`",
             f"Made by `python -m benchmarks.publish {suite}`: {len(results.rows)} rows in `{stem}.parquet`.",
             "## In short",
-            *in_short(lines),
+            *in_short(lines, str(results.settings["baseline"])),
             to_markdown(lines, results).rstrip(),
             "## Settings",
             *settings_of(results),
@@ -83,19 +83,19 @@ def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in values.items())
 
 
-def in_short(lines: Sequence[Line]) -> list[str]:
+def in_short(lines: Sequence[Line], baseline: str) -> list[str]:
     """Say, strategy by strategy, on how many data sets it beats the baseline, loses to it, or neither."""
     better, worse = winners(lines), losers(lines)
     names = sorted({line.strategy for line in lines if line.against is not None and not line.oracle})
     rows = [(name, *(sum(name in found[d] for d in found) for found in (better, worse))) for name in names]
     rows.sort(key=lambda row: (row[2] - row[1], row[0]))
-    table = ["| Strategy | better than random | worse than random | unclear |", "| --- | ---: | ---: | ---: |"]
+    table = [f"| Strategy | better than {baseline} | worse than {baseline} | unclear |", "| --- | ---: | ---: | ---: |"]
     table += [f"| {name} | {up} | {down} | {len(better) - up - down} |" for name, up, down in rows]
     lost = [f"{name} (on {down} of {len(better)})" for name, _, down in rows if down]
     return [
-        "Data sets on which the area under the learning curve differs from that of random at 5 % (Holm):",
+        f"Data sets on which the area under the learning curve differs from that of {baseline} at 5 % (Holm):",
         "\n".join(table),
-        f"**Strategies that lose to random somewhere: {', '.join(lost) or 'none'}.**",
+        f"**Strategies that lose to {baseline} somewhere: {', '.join(lost) or 'none'}.**",
     ]
 
 

@@ -134,6 +134,7 @@ def expected_quotas(logits: Rows, labels: Array | None, labeled: IndexArray, bat
     An item taken for class c is expected to be of class t with the probability that a labeled item predicted as c
     is of class t. With P that table and w the water-filling shares that level the labels, the quotas x >= 0 bring
     P' x closest to w (Kullback-Leibler, by multiplicative updates, which keep the sum).
+    The head has usually been fitted to those same items, so that it confuses them less than others.
 
     Parameters
     ----------
