@@ -13,7 +13,7 @@ Tried and left out, on seeds 100 to 104: leveling labels without asking whether 
 the largest distance to a label instead of coverage (an earlier form: it takes outliers, and loses to random on
 pixels); correcting the shares by the confusion of held-out predictions (the labels were chosen where the model errs,
 so an even pool with ten classes came out with a class of share 0); drawing 15 reference items a pick (the long tail
-loses 2 points). Results: benchmarks/results/balanced.md.
+loses 2 points). Suite for fresh seeds: benchmarks/suites/balanced.toml.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LEAST_DOUBT = 1e-6
     family="balance",
     paper="poolwise",
     cost="one pass, then B picks among max(20,000, 5 B) items",
-    use_when="Classes may be of very different size, or of unknown size; an even pool loses nothing by it.",
+    use_when="Classes may be of very different size, or of unknown size; on an even pool it is `uherding`.",
 )
 def balanced(
     embeddings: Rows,
