@@ -44,7 +44,9 @@ def test_batches_tell_what_was_trusted_and_where_the_time_went(pool: pw.Pool) ->
     assert {"training", "scoring", "search"} <= set(warm["seconds"])
     assert set(records[2]["trusted"]) == {"margin", "coreset"}
     assert "reward" not in records[3]["notes"] and 0 <= records[4]["notes"]["reward"] <= 1
-    assert "of the way from guessing to certainty" in in_words(warm)
+    assert "of the way from guessing to certainty is certain" in in_words(warm)
+    assert "have the class of the nearest labeled one" in in_words(warm)
+    assert "no item was ruled out" in in_words(cold) and "most uncertain items passed" in in_words(warm)
 
 
 def test_a_followed_strategy_and_equal_weights_are_told_too() -> None:

@@ -81,8 +81,11 @@ def reasons(notes: Mapping[str, Any]) -> list[str]:
             f"neighbours are trusted to {notes['neighbours']:.0%}"
         )
     if "filter" in notes:
+        passed = (
+            f"the {notes['filter']} most uncertain items passed" if notes["quality"] > 0 else "no item was ruled out"
+        )
         out.append(
-            f"the {notes['filter']} most uncertain items passed, {notes['candidates']} of them were compared, "
+            f"{passed}, {notes['candidates']} were compared, "
             f"within a radius of {notes['radius']:.3g} (coverage reached: {notes['coverage']:.0%})"
         )
     if "gain_over_equal" in notes:
