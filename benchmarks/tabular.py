@@ -32,7 +32,7 @@ class Stage:
 SMALL = ("appendicitis", "ex8b", "sonar", "haberman")
 MIDDLE = ("ionosphere", "clean1", "wdbc", "breast")
 LARGER = ("australian", "diabetes", "ex8a", "mammographic", "tictactoe", "gcloudub", "gcloudb")
-LARGE = ("spambase", "banana", "ringnorm", "twonorm")
+LARGE = ("checkerboard", "spambase", "banana", "ringnorm", "twonorm")
 MULTI = ("iris", "wine", "seeds", "thyroid")
 
 PLAIN = ("random", "us", "kcenter")
@@ -48,19 +48,18 @@ PLAN = (
     Stage(SMALL, ("quire", "quire_libact"), 30),
     Stage(SMALL, (*MEDIUM, *HEAVY), 5),
     Stage(SMALL, HEAVIEST, 2),
-    Stage((*MIDDLE, *LARGER), PLAIN, 10),
-    Stage((*MIDDLE, *LARGER), LIGHT, 3),
-    Stage((*MIDDLE, *LARGER), MEDIUM, 1),
+    Stage((*MIDDLE, *LARGER), PLAIN, 5),
     Stage(MULTI, (*PLAIN, *LIGHT, "qbc"), 5),
-    Stage(("r15",), (*PLAIN, *LIGHT, "qbc"), 2, n_initial=100),
+    Stage((*MIDDLE, *LARGER), (*PLAIN, *LIGHT, *MEDIUM, *HEAVY, *HEAVIEST), 1, budget=40),
+    Stage(("r15",), (*PLAIN, *LIGHT, "qbc"), 1, n_initial=100),
     Stage(("d31",), (*PLAIN, *LIGHT), 1, batch_size=20, n_initial=200),
-    Stage(("checkerboard",), (*PLAIN, *LIGHT), 2),
-    Stage(LARGE, PLAIN, 1, batch_size=20),
-    Stage((*LARGE, "checkerboard"), (*PLAIN, *LIGHT, "qbc", "dwus", "hintsvm", "lal"), 1, batch_size=20, budget=400),
-    Stage((*MIDDLE, *LARGER), (*PLAIN, *LIGHT, *MEDIUM, *HEAVY), 2, budget=40),
-    Stage((*MIDDLE, *LARGER), HEAVIEST, 2, budget=40),
+    Stage(LARGE, (*PLAIN, *LIGHT, "qbc", "dwus", "hintsvm"), 1, batch_size=20, budget=400),
+    Stage((*MIDDLE, *LARGER), LIGHT, 2),
     Stage(SMALL[:1], ORACLES, 5),
-    Stage(SMALL[1:2], ORACLES, 1),
+    Stage(("checkerboard",), PLAIN, 2),
+    Stage(("spambase", "banana"), PLAIN, 1, batch_size=20),
+    Stage((*MIDDLE, *LARGER), MEDIUM, 1),
+    Stage(("ringnorm", "twonorm"), PLAIN, 1, batch_size=20),
     Stage(("wdbc", "australian", "diabetes", "clean1", "ex8a"), PLAIN, 100),
 )
 """Cheap and telling first; the last stage, 100 seeds on the larger of the sets that the published table shares, is the

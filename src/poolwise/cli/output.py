@@ -44,7 +44,14 @@ def echo_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows as a table for people to stdout; numbers are aligned right."""
     if not rows:
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        min_width=len(title),  # a title wider than its table would be folded
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for key, value in rows[0].items():
         table.add_column(key, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:

@@ -23,6 +23,10 @@ STYLE = """
 .filter label { display: inline-flex; align-items: center; gap: .4rem; }
 .shade { background: color-mix(in srgb, var(--bar) calc(var(--v) * 55%), transparent); padding-left: .6rem; }
 .of { color: var(--soft); }
+.cd rect { fill: none; }
+.cd text { fill: var(--ink); }
+.cd line { stroke: var(--ink); }
+.scroll th[scope=row] { position: sticky; left: 0; background: var(--paper); }
 """
 
 FILTER = """\
@@ -43,7 +47,7 @@ ran on all of them are ranked. Strategies joined by a bar cannot be told apart (
 {% for group, picture, beaten in panels %}
 <div class="of-group in-{{ loop.index0 }}">
 <h3>{{ group.name }}: {{ group.datasets | length }} data sets</h3>
-{% if picture %}<figure class="scroll">{{ picture }}</figure>{% endif %}
+{% if picture %}<figure class="scroll cd">{{ picture }}</figure>{% endif %}
 {% if group.strategies %}
 <div class="scroll"><table>
 <thead><tr><th>Strategy</th><th class="n">Mean rank</th><th class="n">Beaten by the others, mean of its column</th></tr>
