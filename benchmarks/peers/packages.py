@@ -31,20 +31,22 @@ PIP_NAMES = {
 
 
 class GivenProbs:
-    """A classifier whose predictions are already there, as modAL and small-text want one."""
+    """A classifier whose predictions are already there, as modAL and small-text want one; asked for all rows."""
 
     def __init__(self, probs: FloatArray) -> None:
         self.probs = probs
 
-    def predict_proba(self, _: Any) -> FloatArray:
+    def predict_proba(self, rows: Any) -> FloatArray:
+        if len(rows) != len(self.probs):
+            raise ValueError(f"asked for {len(rows)} rows, expected all {len(self.probs)}")
         return self.probs
 
 
 def baal(probs: FloatArray, method: str, count: int) -> Query:
-    """Rank the pool with a heuristic of baal ("margin" or "entropy")."""
-    from baal.active.heuristics import Entropy, Margin
+    """Rank the pool with a heuristic of baal ("Margin" or "Entropy")."""
+    from baal.active import heuristics
 
-    heuristic = {"margin": Margin, "entropy": Entropy}[method]()
+    heuristic = getattr(heuristics, method)()
     return lambda: np.asarray(heuristic(probs))[:count]
 
 
@@ -63,25 +65,26 @@ def modal(probs: FloatArray, method: str, count: int) -> Query:
 
 
 def small_text(probs: FloatArray, method: str, count: int) -> Query:
-    """Query with small-text's `BreakingTies`, `PredictionEntropy` or `LeastConfidence`."""
+    """Query with small-text's `BreakingTies`, `PredictionEntropy`, `LeastConfidence` or `RandomSampling`.
+
+    The last draws from NumPy's global generator.
+    """
     from small_text import query_strategies
 
     strategy = getattr(query_strategies, method)()
-    everything = np.arange(len(probs))
-    nothing = np.empty(0, dtype=np.int64)
+    everything, nothing = np.arange(len(probs)), np.empty(0, dtype=np.int64)
     classifier = GivenProbs(probs)
     return lambda: np.asarray(strategy.query(classifier, probs, everything, nothing, nothing, n=count))
 
 
-def small_text_coreset(x: FloatArray, n_labeled: int, count: int) -> Query:
-    """Query with small-text's `GreedyCoreset`; the last `n_labeled` rows are labeled."""
+def small_text_coreset(x: FloatArray, labeled: IndexArray, count: int) -> Query:
+    """Query with small-text's `GreedyCoreset`."""
     from small_text import query_strategies
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         strategy = query_strategies.GreedyCoreset(normalize=False)
-    free, labeled = np.arange(len(x) - n_labeled), np.arange(len(x) - n_labeled, len(x))
-    y = np.zeros(n_labeled, dtype=np.int64)
+    free, y = np.setdiff1d(np.arange(len(x)), labeled), np.zeros(len(labeled), dtype=np.int64)
     return lambda: np.asarray(strategy.query(None, x, free, labeled, y, n=count, embeddings=x))
 
 
@@ -89,45 +92,49 @@ def _activeml_classifier(probs: FloatArray) -> Any:
     from skactiveml.base import SkactivemlClassifier
 
     class Given(SkactivemlClassifier):  # type: ignore[misc]
-        """The predictions of the unlabeled rows, which are the first ones."""
+        """Returns the predictions of the unlabeled rows, the only ones it is asked for."""
 
         def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
             return self
 
         def predict_proba(self, X: Any) -> FloatArray:
-            return probs[: len(X)]
+            if len(X) != len(probs):
+                raise ValueError(f"asked for {len(X)} rows, expected the {len(probs)} unlabeled ones")
+            return probs
 
     return Given(classes=np.arange(probs.shape[1]))
 
 
-def activeml_uncertainty(probs: FloatArray, method: str, count: int) -> Query:
+def _unknown(n_rows: int, labeled: IndexArray | None = None) -> FloatArray:
+    """(n,) NaN where unlabeled; the classes play no part in what is called here."""
+    y = np.full(n_rows, np.nan)
+    if labeled is not None:
+        y[labeled] = 0
+    return y
+
+
+def activeml_uncertainty(probs: FloatArray, method: str, count: int, seed: int = 0) -> Query:
     """Query with scikit-activeml's `UncertaintySampling` ("margin_sampling", "entropy", "least_confident")."""
     from skactiveml.pool import UncertaintySampling
 
-    strategy = UncertaintySampling(method=method, random_state=0)
-    features = np.zeros((len(probs), 1))
-    y = np.full(len(probs), np.nan)
-    classifier = _activeml_classifier(probs)
+    strategy = UncertaintySampling(method=method, random_state=seed)
+    features, y, classifier = np.zeros((len(probs), 1)), _unknown(len(probs)), _activeml_classifier(probs)
     return lambda: np.asarray(strategy.query(features, y, classifier, fit_clf=False, batch_size=count))
 
 
-def activeml_coreset(x: FloatArray, n_labeled: int, count: int) -> Query:
-    """Query with scikit-activeml's `CoreSet`; the last `n_labeled` rows are labeled."""
-    from skactiveml.pool import CoreSet
+def activeml_features(x: FloatArray, labeled: IndexArray, method: str, count: int, seed: int = 0) -> Query:
+    """Query with what reads features and which rows are labeled: `CoreSet`, `TypiClust`, `RandomSampling`."""
+    from skactiveml import pool
 
-    strategy = CoreSet(random_state=0)
-    y = np.full(len(x), np.nan)
-    y[len(x) - n_labeled :] = 0
+    strategy, y = getattr(pool, method)(random_state=seed), _unknown(len(x), labeled)
     return lambda: np.asarray(strategy.query(x, y, batch_size=count))
 
 
-def activeml_badge(x: FloatArray, probs: FloatArray, count: int) -> Query:
-    """Query with scikit-activeml's `Badge`."""
+def activeml_badge(x: FloatArray, probs: FloatArray, count: int, seed: int = 0) -> Query:
+    """Query with scikit-activeml's `Badge`; all rows are unlabeled."""
     from skactiveml.pool import Badge
 
-    strategy = Badge(random_state=0)
-    y = np.full(len(x), np.nan)
-    classifier = _activeml_classifier(probs)
+    strategy, y, classifier = Badge(random_state=seed), _unknown(len(x)), _activeml_classifier(probs)
     return lambda: np.asarray(strategy.query(x, y, classifier, fit_clf=False, batch_size=count))
 
 

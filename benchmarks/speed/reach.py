@@ -82,7 +82,7 @@ def _matrix(n: int) -> Query:
 
 METHODS = [
     Method("poolwise margin", "margin", "", "4 N + blocks of 16 MB", lambda n: 4.0 * n, _own("margin")),
-    Method("baal Margin", "margin", "baal", "4 N C", lambda n: 4.0 * n * C, _margin(packages.baal, "margin")),
+    Method("baal Margin", "margin", "baal", "4 N C", lambda n: 4.0 * n * C, _margin(packages.baal, "Margin")),
     Method("modAL margin", "margin", "modAL", "8 N C", lambda n: 8.0 * n * C, _margin(packages.modal, "margin")),
     Method(
         "small-text BreakingTies",
@@ -107,7 +107,7 @@ METHODS = [
         "skactiveml",
         "8 N B + 8 N D",
         lambda n: 8.0 * n * (B + D),
-        lambda n: packages.activeml_coreset(_pool(n), N_LABELED, B),
+        lambda n: packages.activeml_features(_pool(n), np.arange(n - N_LABELED, n), "CoreSet", B),
     ),
     Method(
         "small-text GreedyCoreset",
@@ -115,7 +115,7 @@ METHODS = [
         "small_text",
         "8 N D",
         lambda n: 8.0 * n * D,
-        lambda n: packages.small_text_coreset(_pool(n), N_LABELED, B),
+        lambda n: packages.small_text_coreset(_pool(n), np.arange(n - N_LABELED, n), B),
         1.0,
     ),
     Method("textbook, distance matrix", "k-center", "", "8 N N", lambda n: 8.0 * n * n, _matrix, 2.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 
@@ -54,7 +55,7 @@ def test_every_peer_has_a_twin_and_is_in_the_suite(peers):
 
 def test_a_missing_package_says_what_to_install(peers):
     with pytest.raises(MissingExtraError, match=r"pip install 'poolwise\[bench\]'"):
-        peers.load("no_such_package.at_all")
+        peers.ask(importlib.import_module, "no_such_package.at_all")
 
 
 EXACT = [

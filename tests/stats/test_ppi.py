@@ -50,3 +50,33 @@ def test_the_formula_by_hand():
 def test_numbers_that_do_not_fit_are_refused(wrong):
     with pytest.raises(ShapeError):
         ppi_mean(*wrong)
+
+
+def test_bounds_are_the_interval_of_agresti_and_coull_where_the_guesses_say_nothing():
+    """Two wrong of 150, z = 1.96: 150 + z^2 outcomes with z^2 / 2 more wrong ones."""
+    right = np.ones(150)
+    right[:2] = 0
+    found = ppi_mean(right, np.full(150, 0.9), np.full(1000, 0.9), bounds=(0, 1))
+    z2 = 1.959964**2
+    share = (148 + z2 / 2) / (150 + z2)
+    half = np.sqrt(z2 * share * (1 - share) / (150 + z2))
+    assert found.mean == pytest.approx(148 / 150)
+    assert (found.low, found.high) == pytest.approx((share - half, min(1, share + half)))
+
+
+def test_bounds_mend_the_coverage_where_nearly_all_are_right():
+    rng = np.random.default_rng(0)
+    hits = {None: 0, (0, 1): 0}
+    for _ in range(1500):
+        right = (rng.random(100) < 0.98).astype(float)
+        for bounds in hits:
+            found = ppi_mean(right, np.full(100, 0.5), np.full(10, 0.5), bounds=bounds)
+            hits[bounds] += found.low <= 0.98 <= found.high
+    assert hits[None] / 1500 < 0.92
+    assert hits[0, 1] / 1500 >= 0.94
+
+
+def test_all_right_is_no_proof_of_perfection():
+    found = ppi_mean(np.ones(50), np.linspace(0.5, 1, 50), np.linspace(0.5, 1, 500), bounds=(0, 1))
+    assert found.mean == found.high == 1
+    assert 0.9 < found.low < 0.95

@@ -46,6 +46,14 @@ def by_slope(
     )
 
 
+def _activeml(x: FloatArray, n_labeled: int, count: int) -> packages.Query:
+    return packages.activeml_features(x, np.arange(len(x) - n_labeled, len(x)), "CoreSet", count)
+
+
+def _small_text(x: FloatArray, n_labeled: int, count: int) -> packages.Query:
+    return packages.small_text_coreset(x, np.arange(len(x) - n_labeled, len(x)), count)
+
+
 def _textbook(function: Callable[..., Any]) -> Callable[..., packages.Query]:
     def query(x: FloatArray, n_labeled: int, count: int) -> packages.Query:
         labeled = np.arange(len(x) - n_labeled, len(x))
@@ -107,7 +115,7 @@ def _case(
 
 
 def _cases() -> list[Case]:
-    activeml, small = packages.activeml_coreset, packages.small_text_coreset
+    activeml, small = _activeml, _small_text
     columns, matrix = _textbook(textbook.k_center_columns), _textbook(textbook.k_center_matrix)
     loop = _textbook(_loop_picks)
     ten = {"n": 10_000, "b": 100}

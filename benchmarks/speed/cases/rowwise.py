@@ -13,7 +13,7 @@ from benchmarks.speed.case import Case, Check, Trial
 from benchmarks.speed.data import head, probabilities, rows
 
 PEERS = {
-    "baal": ("baal", packages.baal, {"margin": "margin", "entropy": "entropy"}),
+    "baal": ("baal", packages.baal, {"margin": "Margin", "entropy": "Entropy"}),
     "modAL": ("modAL", packages.modal, {"margin": "margin", "entropy": "entropy"}),
     "small-text": ("small_text", packages.small_text, {"margin": "BreakingTies", "entropy": "PredictionEntropy"}),
     "scikit-activeml": (

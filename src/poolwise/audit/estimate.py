@@ -28,7 +28,7 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.types import Array, IndexArray, PoolState
 
-CACHE, VERSION = "audit.json", 1
+CACHE, VERSION = "audit.json", 2
 N_SPLITS, N_SPLITS_PAST = 16, 6
 MOST_MODELS = 12
 """So many past models at most are fitted again."""
@@ -190,7 +190,7 @@ class _Auditor:
             return None
         reserve = np.setdiff1d(audit_order(self.store, plan)[:RESERVE_ROWS], self.state.labeled)
         guesses = model.probs(load_rows(loop.embeddings_of(self.store), reserve)).max(axis=1)
-        return ppi_mean(now, model.probs(x).max(axis=1), guesses, alpha=alpha)
+        return ppi_mean(now, model.probs(x).max(axis=1), guesses, alpha=alpha, bounds=(0.0, 1.0))
 
     def gain(
         self, sizes: list[int], right: NDArray[np.float64], alpha: float, rng: np.random.Generator

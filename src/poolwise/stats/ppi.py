@@ -15,7 +15,14 @@ from poolwise.errors import ShapeError
 from poolwise.stats.intervals import Interval
 
 
-def ppi_mean(outcomes: Any, guesses: Any, guesses_all: Any, *, alpha: float = 0.05) -> Interval:
+def ppi_mean(
+    outcomes: Any,
+    guesses: Any,
+    guesses_all: Any,
+    *,
+    alpha: float = 0.05,
+    bounds: tuple[float, float] | None = None,
+) -> Interval:
     """Estimate the mean outcome of a population.
 
         weight = cov(Y, f) / ((1 + n / N) var f)
@@ -27,6 +34,9 @@ def ppi_mean(outcomes: Any, guesses: Any, guesses_all: Any, *, alpha: float = 0.
     outcomes, guesses : (n,) checked outcomes Y and the guesses f for the same items, drawn at random; n >= 2
     guesses_all : (N,) guesses for a random sample of the population, or all of it
     alpha : error of the interval, which is normal: good from some 30 checked items on
+    bounds : smallest and largest possible outcome. The interval, not the mean, then counts z^2 / 2 more outcomes at
+        each of them, as Agresti & Coull (1998) do for a share: without, it misses too often where nearly all outcomes
+        are equal (12.6 % of the time instead of 5 % for a model that is right on 97 % of 150 items).
 
     Raises
     ------
@@ -42,7 +52,18 @@ def ppi_mean(outcomes: Any, guesses: Any, guesses_all: Any, *, alpha: float = 0.
     weight = 0.0
     if spread > 1e-12:
         weight = float(np.cov(y, f, ddof=1)[0, 1]) / ((1 + n / len(big)) * spread)
-    mean = weight * float(big.mean()) + float((y - weight * f).mean())
-    se = float(np.sqrt((y - weight * f).var(ddof=1) / n + weight**2 * big.var() / len(big)))
-    half = float(stats.norm.isf(alpha / 2)) * se
-    return Interval(mean, mean - half, mean + half, 1 - alpha, n)
+    rest = y - weight * f  # (n,)
+    mean = weight * float(big.mean()) + float(rest.mean())
+    z = float(stats.norm.isf(alpha / 2))
+    count, centre, spread = float(n), float(rest.mean()), float(rest.var(ddof=1))
+    if bounds is not None:
+        ends = np.array(bounds) - weight * float(f.mean())
+        count, each = n + z**2, z**2 / 2
+        centre = (float(rest.sum()) + each * float(ends.sum())) / count
+        spread = (float(((rest - centre) ** 2).sum()) + each * float(((ends - centre) ** 2).sum())) / count
+    centre += weight * float(big.mean())
+    half = z * float(np.sqrt(spread / count + weight**2 * big.var() / len(big)))
+    low, high = min(mean, centre - half), max(mean, centre + half)
+    if bounds is not None:
+        low, high = max(low, min(mean, bounds[0])), min(high, max(mean, bounds[1]))
+    return Interval(mean, low, high, 1 - alpha, n)
