@@ -18,12 +18,6 @@ def blobs(seed: int = 0, n: int = 80) -> tuple[np.ndarray, np.ndarray]:
     return (2 * np.eye(3)[y] + 0.7 * rng.normal(size=(n, 3))).astype(np.float32), y
 
 
-def weighted_loss(weight, bias, x, y, mass) -> float:
-    z = x @ weight.T + bias
-    z = z - z.max(axis=1, keepdims=True)
-    return float(mass @ (np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y]))
-
-
 def test_bootstrap_heads_differ_as_refitting_on_reweighted_rows_does() -> None:
     """With labels that a head cannot separate, the spread of a head's mean logit difference has a known size.
 

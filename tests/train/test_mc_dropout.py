@@ -135,6 +135,32 @@ def test_refuses_what_it_cannot_mask() -> None:
         dropout_samples(ItemsSecond(), np.ones((5, 3)))[:]
 
 
+def test_layers_that_are_never_called_are_no_source_of_samples() -> None:
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop, self.out = nn.Dropout(0.5), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.out(nn.functional.dropout(x, 0.5, self.training))
+
+    net = Unused()
+    with pytest.raises(InputError, match=r"no dropout layer .* is called"):
+        dropout_samples(net, np.ones((5, 3)), samples=2)[:]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+def test_masks_reach_the_layers_of_a_fused_transformer() -> None:
+    """In evaluation mode torch runs an encoder layer as one fused operation, which would skip its dropout layers."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.4, batch_first=True)
+    net = nn.Sequential(layer, nn.Flatten(), nn.Linear(12, 2))
+    x = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(np.float32)
+    got = dropout_samples(net, x, samples=5)[:]
+    assert got.std(axis=1).min() > 1e-4
+    assert np.allclose(dropout_samples(net, x, samples=5)[2:4], got[2:4], atol=1e-6)
+
+
 def test_a_layer_that_is_called_twice_gets_two_masks() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

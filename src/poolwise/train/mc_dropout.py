@@ -48,7 +48,7 @@ def dropout_samples(
     Raises
     ------
     InputError
-        If no dropout layer has a rate above 0, or one is of another kind.
+        If no dropout layer has a rate above 0, or one is of another kind; on reading, if none of them is called.
     """
     layers = dropout_layers(network)
 
@@ -152,6 +152,11 @@ def _masks(network: Any, layers: dict[str, Any], seed: int, sample: int) -> Iter
     finally:
         for handle in handles:
             handle.remove()
+    if not drawn:
+        raise InputError(
+            f"no dropout layer of {type(network).__name__} is called in its forward pass ({', '.join(layers)}), so all "
+            "samples would be equal. Call the layers themselves, not torch.nn.functional or a fused path."
+        )
 
 
 def _draw(rng: np.random.Generator, module: Any, shape: tuple[int, ...], like: Any) -> Any:

@@ -295,7 +295,9 @@ def _giving(network: Any, output: Output) -> Iterator[None]:
         caught[:] = inputs[:1]
 
     def give(module: Any, inputs: tuple[Any, ...], logits: Any) -> Any:
-        return caught[0]
+        if not caught:
+            raise InputError("the last Linear layer is not called, so its input is unknown; use output='probs'.")
+        return caught.pop()
 
     handles = [linear[-1].register_forward_pre_hook(catch), network.register_forward_hook(give)]
     try:

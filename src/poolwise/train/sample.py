@@ -37,8 +37,8 @@ from poolwise.types import Array, IndexArray, PoolState, Rows
 SAMPLED = "sampled"
 """Setting of the pool: kind of array -> its full name, what made it, and the digest of the labels it had seen."""
 
-PART_BYTES = 32 * 2**20
-"""Size of one part on disk, the most that a crash can lose."""
+PART_BYTES, PART_ROWS = 16 * 2**20, 8192
+"""Largest part on disk: what is computed at once, and the most that a crash can lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _digest(rows: Rows) -> str:
 
 def _write(store: PoolStore, name: str, rows: Rows, producer: Mapping[str, Any]) -> None:
     """Write the rows that are not there, part by part, as float16."""
-    step = max(1, PART_BYTES // (2 * rows.shape[1] * rows.shape[2]))
+    step = min(PART_ROWS, max(1, PART_BYTES // (2 * rows.shape[1] * rows.shape[2])))
     missing = store.arrays.missing_rows(name, store.n_items)
     with task(f"sample {store.name}", sum(len(gap) for gap in missing)) as work:
         for gap in missing:
