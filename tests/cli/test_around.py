@@ -219,3 +219,14 @@ def test_items_without_a_group_are_groups_of_their_own() -> None:
         "random", embeddings=np.eye(5), groups=np.array(names, dtype=object), max_per_group=1, batch_size=4
     )
     assert sum(i in (0, 2) for i in batch.indices.tolist()) == 1
+
+
+def test_glister_takes_validation_items_from_a_file_and_works_on_a_pool(pool: Run) -> None:
+    np.save("validation.npy", np.arange(N) < 6)
+    answer = pool(
+        "select --strategy glister --embeddings x.npy --probs p.npy --labels labels.npy --set least_accuracy=0 "
+        "--array validation=validation.npy --batch-size 4 --json"
+    )
+    assert answer.json()["notes"]["validation"] == 6, answer.err
+    cold = pool("query t.pool --strategy activeft --batch-size 4 --json")
+    assert len(cold.json()["batch"]) == 4, cold.err

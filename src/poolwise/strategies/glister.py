@@ -138,7 +138,8 @@ class Judge:
 
     def loss(self) -> float:
         """Mean log loss."""
-        return -float(np.log(np.maximum(_softmax(self.z)[np.arange(len(self.y)), self.y], SMALLEST_PROB)).mean())
+        true = _softmax(self.z)[np.arange(len(self.y)), self.y]
+        return float(0 - np.log(np.maximum(true, SMALLEST_PROB)).mean())
 
     def errors(self, z: Matrix) -> Matrix:
         """Probabilities minus the true class, (V, C)."""
