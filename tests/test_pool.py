@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.errors import BudgetError, InputError, ShapeError, UnknownNameError
+from poolwise.errors import BudgetError, InputError, OptionError, ShapeError, UnknownNameError
 
 
 def blobs(n: int = 300, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -202,3 +203,31 @@ def test_the_answer_not_of_interest_teaches_the_gate(tmp_path):
     assert (truth[plain.indices] == 2).sum() <= 2
     assert plain.notes["ood"] == "answers" and plain.notes["flagged"] >= 50
     assert not np.isin(plain.indices, state.rejected).any()
+
+
+@pytest.mark.parametrize("strategy", ["coreset", "margin", "base", "badge"])
+def test_several_workers_ask_for_the_same_batch(tmp_path: Path, strategy: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 8)).astype(np.float32)
+    batches = []
+    for workers in (1, 3):
+        pool = pw.Pool.create(tmp_path / f"{workers}.pool", embeddings=x, classes=["a", "b"])
+        first = pool.query("random", batch_size=20)
+        pool.label(first.indices, np.where(x[first.indices, 0] > 0, "a", "b"))
+        batches.append(pool.query(strategy, batch_size=30, workers=workers))
+    assert batches[0].indices.tolist() == batches[1].indices.tolist()
+    assert batches[1].notes["workers"] == 3
+
+
+def test_what_acts_on_the_whole_pool_is_refused_with_several_workers(tmp_path: Path) -> None:
+    pool = pw.Pool.create(tmp_path / "a.pool", embeddings=np.random.default_rng(0).normal(size=(50, 3)))
+    with pytest.raises(OptionError, match="within cannot be used with several workers"):
+        pool.query("coreset", batch_size=5, workers=2, within="random")
+    with pytest.raises(OptionError, match="'kmeans' cannot be split"):
+        pool.query("kmeans", batch_size=5, workers=2)
+    with pytest.raises(OptionError, match="address 'there:1' is for engine 'ray'"):
+        pool.query("coreset", batch_size=5, address="there:1")
+    pool.set_costs(np.ones(50))
+    with pytest.raises(OptionError, match="costs cannot be used with several workers"):
+        pool.query("coreset", batch_size=5, workers=2)
+    assert pool.waiting() == []

@@ -13,7 +13,7 @@ from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, ShapeError
 from poolwise.kernels.blocks import as_rows, load_rows, read_rows
 from poolwise.progress import task
-from poolwise.query import choose, group_numbers
+from poolwise.query import HERE, Where, choose, group_numbers
 from poolwise.reduce import NEEDS
 from poolwise.registry import DETECTORS, STRATEGIES, StrategySpec, check_options
 from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
@@ -256,6 +256,7 @@ def query(
     audit_min: int | None = None,
     audit_train: int | None = None,
     ood: str | None = None,
+    where: Where = HERE,
 ) -> Selection:
     """Choose the next batch with the current labels, and record it as asked.
 
@@ -269,6 +270,7 @@ def query(
         such slice, rounds after which its items are trained on; None keeps what the pool
         remembers, which begins as no audit. See `reserve.set_plan`
     ood : a detector; items that it flags as foreign are not offered to the strategy
+    where : workers that share the rows; the batch stays the same
 
     Raises
     ------
@@ -281,7 +283,7 @@ def query(
     set_plan(store, queryable(store, store.state()), share=audit, minimum=audit_min, train_after=audit_train)
 
     def chosen(state: PoolState, batch_seed: int) -> Selection:
-        return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner, ood)
+        return choose_batch(store, spec, state, batch_size, batch_seed, checked, learner, ood, where)
 
     return store.ask(chosen, seed=seed).selection
 
@@ -295,6 +297,7 @@ def choose_batch(
     options: Mapping[str, Any],
     learner: Learner | None = None,
     ood: str | None = None,
+    where: Where = HERE,
 ) -> Selection:
     """Choose a batch for one state of the pool, with its audit slice drawn first, without recording it."""
     free = queryable(store, state)
@@ -303,7 +306,7 @@ def choose_batch(
         hint = f"{asked} asked items still wait for their labels; import them" if asked else "Ask for fewer items"
         raise BudgetError(f"batch_size must be between 1 and {len(free)} (unlabeled items); got {batch_size}. {hint}.")
     drawn = draw(store, free, batch_size)
-    picks = _pick(store, spec, training_state(store, state), drawn, batch_size, seed, options, learner, ood)
+    picks = _pick(store, spec, training_state(store, state), drawn, batch_size, seed, options, learner, ood, where)
     return mix(picks, drawn, rng_for(seed, "audit places"))
 
 
@@ -317,6 +320,7 @@ def _pick(
     options: Mapping[str, Any],
     learner: Learner | None,
     ood: str | None,
+    where: Where,
 ) -> Selection:
     """Let the strategy choose what the audit leaves of a batch, from what the audit leaves of the pool."""
     arrays: dict[str, Any] = {}
@@ -343,7 +347,9 @@ def _pick(
     if costs is not None:
         arrays["costs"] = costs
     count = batch_size - len(drawn.audit)
-    picks = choose(spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True)
+    picks = choose(
+        spec, arrays, known, batch_size=count, seed=seed, options=options, ood=ood, trusted=True, where=where
+    )
     return replace(picks, notes={**picks.notes, **notes}) if notes else picks
 
 

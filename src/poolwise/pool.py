@@ -20,6 +20,7 @@ from poolwise.errors import InputError, PoolwiseError, ShapeError, UnknownNameEr
 from poolwise.exporters.read_labels import LabelRow, read_labels
 from poolwise.kernels.blocks import as_rows, iter_blocks
 from poolwise.progress import task
+from poolwise.query import Where
 from poolwise.registry import EXPORTERS
 from poolwise.report.build_pool import pool_report
 from poolwise.reserve import training_state
@@ -250,6 +251,10 @@ class Pool:
         audit_min: int | None = None,
         audit_train: int | None = None,
         ood: str | None = None,
+        engine: str = "local",
+        workers: int = 1,
+        address: str | None = None,
+        rounds: int = 1,
         **options: Any,
     ) -> Selection:
         """Choose the next batch, record it as asked, and return it.
@@ -267,6 +272,8 @@ class Pool:
         audit_min : smallest such slice, default 50, but of it at most a quarter of the batch
         audit_train : rounds after which audited items are trained on, and judge no more; default never
         ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
+        engine, workers, address, rounds : where the batch is chosen, as for `select`; the batch is the same everywhere,
+            save with two rounds
         options : of the strategy, and those that every strategy has, as for `select`; with `max_per_group` the groups
             are those of the pool's items
 
@@ -284,6 +291,7 @@ class Pool:
             audit_min=audit_min,
             audit_train=audit_train,
             ood=ood,
+            where=Where(engine, workers, address, rounds),
         )
 
     def set_costs(self, costs: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,17 +156,22 @@ def select(
     checked = check_options(spec, options)
     state: dict[str, Any] = {"labeled": labeled, "unlabeled": unlabeled, "labels": labels, "foreign": foreign}
     state["history"] = history
-    if (engine, workers, rounds) != ("local", 1, 1):
-        if ood is not None:
-            raise OptionError(f"ood={ood!r} cannot be used with several workers. Leave it out, or use workers=1.")
-        context = build_context(spec, arrays, **state, options=checked, trusted=True)  # workers look for themselves
-        where: dict[str, Any] = {"device": device, "workers": workers, "address": address, "rounds": rounds}
-        split: Selection = ENGINES[engine](spec, context, batch_size=batch_size, seed=seed, options=checked, **where)
-        return split
-    if address is not None:
-        raise OptionError(f"address {address!r} is for engine 'ray'; got engine 'local'. Pass engine='ray'.")
-    with backend.on(device):
-        return choose(spec, arrays, state, batch_size=batch_size, seed=seed, options=checked, ood=ood)
+    where = Where(engine, workers, address, rounds, device)
+    return choose(spec, arrays, state, batch_size=batch_size, seed=seed, options=checked, ood=ood, where=where)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a batch is chosen: in this process unless something else is said; parameters as for `select`."""
+
+    engine: str = "local"
+    workers: int = 1
+    address: str | None = None
+    rounds: int = 1
+    device: str | None = None
+
+
+HERE = Where()
 
 
 def choose(
@@ -179,13 +184,45 @@ def choose(
     options: Mapping[str, Any],
     ood: str | None = None,
     trusted: bool = False,
+    where: Where = HERE,
 ) -> Selection:
     """Let a strategy choose, behind the gate of a detector if one is named.
 
     Parameters
     ----------
     state : labeled, unlabeled, labels, foreign, history, as for `select`
+    trusted : arrays were looked at for NaN and inf before
+
+    Raises
+    ------
+    OptionError
+        With a detector and several workers, or an address without Ray; and see `engine.door.choose`.
     """
+    if (where.engine, where.workers, where.rounds) != ("local", 1, 1):
+        if ood is not None:
+            raise OptionError(f"ood={ood!r} cannot be used with several workers. Leave it out, or use workers=1.")
+        context = build_context(spec, arrays, **state, options=options, trusted=True)  # workers look for themselves
+        around = {name: getattr(where, name) for name in ("device", "workers", "address", "rounds")}
+        engine = ENGINES[where.engine]
+        split: Selection = engine(spec, context, batch_size=batch_size, seed=seed, options=options, **around)
+        return split
+    if where.address is not None:
+        raise OptionError(f"address {where.address!r} is for engine 'ray'; got engine 'local'. Pass engine='ray'.")
+    with backend.on(where.device):
+        return _choose_here(spec, arrays, state, batch_size, seed, options, ood, trusted)
+
+
+def _choose_here(
+    spec: StrategySpec,
+    arrays: Mapping[str, Rows],
+    state: Mapping[str, Any],
+    batch_size: int,
+    seed: int,
+    options: Mapping[str, Any],
+    ood: str | None,
+    trusted: bool,
+) -> Selection:
+    """Let a strategy choose in this process."""
     if ood is None:
         context = build_context(spec, arrays, **state, trusted=trusted, options=options)
         return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)

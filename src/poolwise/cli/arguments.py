@@ -9,3 +9,8 @@ import typer
 
 PoolDir = Annotated[Path, typer.Argument(metavar="POOL", help="A pool directory.")]
 """Whether it is a pool is checked on opening it, which says what to type if it is none."""
+
+Engine = Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")]
+Workers = Annotated[int, typer.Option(min=1, help="Workers that share the rows; the batch stays the same.")]
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")]
+Rounds = Annotated[int, typer.Option(min=1, max=2, help="2 is approximate, for pools of tens of millions.")]

@@ -17,6 +17,7 @@ from poolwise.bench.run import run as run_suite
 from poolwise.bench.suite import BUNDLED, bundled_names, describe, load_suite
 from poolwise.bench.table import summarise, to_dict, to_markdown, to_rich
 from poolwise.bench.tabular import format_table, run_tabular
+from poolwise.cli.arguments import Address
 from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
 from poolwise.report.build_bench import bench_report
 from poolwise.report.leaderboard import write_leaderboard
@@ -55,7 +56,7 @@ def run(
         Path | None, typer.Option(help="Folder of data; default: $POOLWISE_DATA or ../shared/data.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Where runs are done: processes, or ray.")] = "processes",
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")] = None,
+    address: Address = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not reuse finished runs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from poolwise.cli.arguments import PoolDir
+from poolwise.cli.arguments import Address, Engine, PoolDir, Rounds, Workers
 from poolwise.cli.around import (
     Beta,
     Keep,
@@ -53,6 +53,10 @@ def query(
     beta: Beta = None,
     audit: AuditShare = None,
     no_audit: NoAudit = False,
+    engine: Engine = "local",
+    workers: Workers = 1,
+    address: Address = None,
+    rounds: Rounds = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Say on stderr why these items.")] = False,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Ask for nothing; print again what still waits for a label.")
@@ -85,7 +89,18 @@ def query(
         opened.set_costs(None if costs is None else prices(opened, costs))
     with show_progress():
         share = audit_share(audit, no_audit)
-        selection = opened.query(strategy, batch_size=batch_size, seed=seed, audit=share, ood=ood, **options)
+        selection = opened.query(
+            strategy,
+            batch_size=batch_size,
+            seed=seed,
+            audit=share,
+            ood=ood,
+            engine=engine,
+            workers=workers,
+            address=address,
+            rounds=rounds,
+            **options,
+        )
     tell_of_audit(selection)
     for name, why in selection.notes.items():
         if name.startswith("stale_"):

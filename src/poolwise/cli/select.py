@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 import poolwise.pool  # noqa: F401  (registers every strategy)
+from poolwise.cli.arguments import Address, Engine, Rounds, Workers
 from poolwise.cli.around import Beta, Keep, MaxPerGroup, Stochastic, Within, all_options, read_values
 from poolwise.cli.output import echo_csv, echo_json, show_progress
 from poolwise.errors import InputError
@@ -65,10 +66,10 @@ def select(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
-    engine: Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Workers that share the rows; the batch stays the same.")] = 1,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=2, help="2 is approximate, for pools of tens of millions.")] = 1,
+    engine: Engine = "local",
+    workers: Workers = 1,
+    address: Address = None,
+    rounds: Rounds = 1,
     out: Annotated[Path | None, typer.Option(help="Also write the batch here (.json or .csv).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
