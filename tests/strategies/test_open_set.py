@@ -131,9 +131,9 @@ def test_similar_without_resemblance_takes_one_representative_of_each_query() ->
 
 
 def test_mqnet_asks_for_fewer_foreign_items_than_the_pool_holds_by_round_three() -> None:
-    """60 % foreign; three rounds in which every answer, of a class or "not of interest", is given back; four seeds."""
+    """60 % foreign; three rounds in which every answer, of a class or "not of interest", is given back; six seeds."""
     asked_for, left_over = [], []
-    for seed in range(4):
+    for seed in range(10, 16):
         rng = np.random.default_rng(seed)
         truth = rng.choice(4, 600, p=[0.2, 0.2, 0.3, 0.3])
         x = rng.normal(size=(600, 6)) + 3 * np.eye(6)[truth]
@@ -149,4 +149,4 @@ def test_mqnet_asks_for_fewer_foreign_items_than_the_pool_holds_by_round_three()
             asked = np.concatenate([asked, batch])
         asked_for.append((truth[batch] >= 2).mean())
         left_over.append((truth[free] >= 2).mean())
-    assert np.mean(asked_for) < np.mean(left_over) - 0.05
+    assert np.mean(asked_for) < np.mean(left_over) - 0.15

@@ -23,8 +23,8 @@ from poolwise.types import BoolArray, FloatArray, IndexArray, Picks, Rows
 
 FEWEST = 5
 """With fewer labeled or fewer rejected items there is nothing to learn: both inputs are summed."""
-HIDDEN, EPOCHS, PAIRS = 64, 100, 512
-MARGIN, RATE = 0.1, 0.1
+HIDDEN, EPOCHS, PAIRS = 64, 300, 512
+MARGIN, RATE = 0.1, 0.3
 NEIGHBOR_ITSELF = 2
 
 
