@@ -104,7 +104,7 @@ def autoal_images(
     Notes
     -----
     Each candidate runs once on the pool and once on half of the labeled items. On the same device with the same seed
-    the batch is the same. Time on one core, 28 x 28 pictures: about 0.02 s a step.
+    the batch is the same. Measured on one busy core, 64 pictures of 28 x 28 a step: 14 s for 180 steps, all included.
     """
     how = ImageSearch() if settings is None else settings
     labeled, labels = np.asarray(labeled, dtype=np.int64), np.asarray(labels, dtype=np.int64)
