@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--work", default="build/bench-tabular", help="folder of the rows, continued if there")
     parser.add_argument("--out", default="benchmarks/results", help="folder of the result files")
     parser.add_argument("--stages", type=int, default=len(PLAN), help="run only the first stages of the plan")
+    parser.add_argument("--as-is", action="store_true", help="run nothing; write the result files of what is there")
     options = parser.parse_args()
     parts = []
     for number, stage in enumerate(PLAN[: options.stages], start=1):
@@ -84,6 +85,7 @@ def main() -> None:
                     stage.datasets,
                     stage.strategies,
                     seeds=stage.seeds,
+                    run_missing=not options.as_is,
                     data_dir=options.data_dir,
                     workers=options.workers,
                     out=options.work,

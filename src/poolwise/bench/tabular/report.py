@@ -261,7 +261,7 @@ def _one_comparison(
     beaten = penalty_matrix(experiments)[1].mean(axis=0) / len(datasets) if enough else np.full(len(names), np.nan)
     lines = []
     for i in np.argsort(ranks, kind="stable"):
-        cells = [names[i], f"{ranks[i]:.2f}", f"{100 * beaten[i]:.1f} %"]
+        cells = [names[i], f"{ranks[i]:.2f}", "" if np.isnan(beaten[i]) else f"{100 * beaten[i]:.1f} %"]
         if "random" in names and names[i] != "random":
             base = names.index("random")
             gain = table[:, i] - table[:, base]

@@ -65,6 +65,7 @@ def run_tabular(
     batch_size: int = 1,
     budget: int | None = None,
     n_initial: int = N_INITIAL,
+    run_missing: bool = True,
 ) -> Results:
     """Run strategies on data sets, with the same splits and initial sets for every strategy.
 
@@ -80,6 +81,7 @@ def run_tabular(
     batch_size : labels bought between two models
     budget : labels to buy in each run; None for the whole pool
     n_initial : labels known at the start; more than the published 20 for sets of many classes
+    run_missing : False runs nothing and returns the rows that are in `out`
 
     Returns
     -------
@@ -136,7 +138,7 @@ def run_tabular(
         ]
     if not any(work.strategies for work in works):
         raise OptionError("; ".join(reason for _, _, reason in refused))
-    rows, skipped, failed = _run_all(works, workers, done, path)
+    rows, skipped, failed = _run_all(works, workers, done, path, run_missing)
     if failed and not rows:
         raise InputError(f"all {len(failed)} runs of the benchmark failed; the first: {failed[0][3]}")
     place = {key: i for i, key in enumerate((d, s) for d in there for s in names)}
@@ -206,7 +208,11 @@ class Outcome:
 
 
 def _run_all(
-    works: Sequence[Work], workers: int, done: dict[tuple[str, str, int, str], Row], path: Path | None
+    works: Sequence[Work],
+    workers: int,
+    done: dict[tuple[str, str, int, str], Row],
+    path: Path | None,
+    run_missing: bool,
 ) -> tuple[list[Row], list[tuple[str, int, str]], list[tuple[str, str, int, str]]]:
     rows: list[Row] = []
     skipped: list[tuple[str, int, str]] = []
@@ -216,7 +222,7 @@ def _run_all(
         keys = [(work.dataset, name, work.seed, work.setting) for name in work.strategies]
         rows += [done[key] for key in keys if key in done]
         rest = tuple(key[1] for key in keys if key not in done)
-        if rest:
+        if rest and run_missing:
             open_works.append(replace(work, strategies=rest))
     with task("tabular benchmark", len(open_works)) as progress:
         for work, outcome in _outcomes(open_works, workers):
