@@ -25,7 +25,7 @@ from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.train.linear_probe import LinearHead, out_of_fold_logits
 from poolwise.train.pool_inputs import PoolInputs
 from poolwise.train.sample import SampleReport, sample_pool, sampler_named, stored_samples
-from poolwise.types import SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
+from poolwise.types import NOT_OF_INTEREST, SKIP, Annotation, Array, IndexArray, PoolState, Rows, Selection
 
 COSTS = "costs"
 """Name of the pool's array of prices."""
@@ -488,15 +488,15 @@ def hold_out(store: PoolStore, truth: Mapping[int, str], share: float) -> int:
 
     Parameters
     ----------
-    truth : class name of each item whose label is known
-    share : part of them to keep aside, 0 <= share < 1; at most 10,000 items
+    truth : answer of each item that is known; what is of no class of interest cannot be tested and is left out
+    share : part of the others to keep aside, 0 <= share < 1; at most 10,000 items
 
     Returns
     -------
     Number of items held out.
     """
     if "held_out" not in store.settings:
-        known = np.array(sorted(truth), dtype=np.int64)
+        known = np.array(sorted(i for i in truth if truth[i] not in (SKIP, NOT_OF_INTEREST)), dtype=np.int64)
         known = np.intersect1d(known, store.state().unlabeled)
         count = min(10_000, round(share * len(known)))
         chosen = np.sort(rng_for(store.seed, "held-out").permutation(known)[:count])

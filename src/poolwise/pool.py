@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED, EmbedReport, embed_pool
 from poolwise.train.learners import Learner, SklearnLearner
 from poolwise.train.sample import SampleReport
-from poolwise.types import Annotation, IndexArray, Item, PoolState, Selection
+from poolwise.types import NOT_OF_INTEREST, Annotation, IndexArray, Item, PoolState, Selection
 
 POLL_SECONDS = 2.0
 GIVEN = "embeddings@given"
@@ -351,7 +352,8 @@ class Pool:
     def import_labels(self, file: str | Path, *, annotator: str = "", allow_unasked: bool = False) -> int:
         """Record the labels of a file (CSV, JSONL, Parquet, Label Studio JSON); returns how many.
 
-        Spaces around a label do not count, unless a class of the pool is written so; a blank label is no answer.
+        Spaces around a label do not count, unless a class of the pool is written so; a blank label is no answer, and
+        "not of interest" in any spelling is `NOT_OF_INTEREST`, unless the pool has a class of that name.
         """
         rows = self._label_rows(file)
         found = self.store.index_of([row.item_id for row in rows])
@@ -428,7 +430,7 @@ class Pool:
 
     def _label_rows(self, file: str | Path) -> list[LabelRow]:
         classes = set(self.store.classes)
-        rows = [r if r.label in classes else replace(r, label=r.label.strip()) for r in read_labels(file)]
+        rows = [r if r.label in classes else replace(r, label=_plain_answer(r.label)) for r in read_labels(file)]
         return [row for row in rows if row.label]
 
     def status(self) -> Status:
@@ -518,3 +520,9 @@ def _store_embeddings(store: PoolStore, value: Any, start: int) -> None:
             work.advance(len(block))
     done = {"array": GIVEN, "backbone": "given", "weights": None}
     store.settings[EMBEDDED] = {**store.settings.get(EMBEDDED, {}), "embeddings": done}
+
+
+def _plain_answer(label: str) -> str:
+    """A label without spaces around it; the words "not of interest" as the answer that they mean."""
+    words = re.split(r"[\s_-]+", label.strip(" _-\t\r\n").casefold())
+    return NOT_OF_INTEREST if words == ["not", "of", "interest"] else label.strip()

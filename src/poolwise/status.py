@@ -22,7 +22,7 @@ class Status:
     """Facts about a pool.
 
     n_labeled : items with a label; n_waiting : asked for, no answer yet; n_set_aside : answered
-        "skip" or "not of interest", unreadable, or held out for testing
+        "skip" or "not of interest", unreadable, or held out for testing; n_foreign : of them, "not of interest"
     counts : labeled items per class
     metrics : of the last sealed round; empty if there is none
     next_step : a command
@@ -42,6 +42,7 @@ class Status:
     metrics: Mapping[str, float]
     next_step: str
     audit: Audit | None = None
+    n_foreign: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The machine form that `--json` prints."""
@@ -58,8 +59,10 @@ class Status:
     def text(self) -> str:
         """Several lines for people."""
         lines = [f"{self.pool}: {self.headline()}"]
-        if self.n_set_aside:
-            lines.append(f"Set aside (skipped, unreadable or held out): {self.n_set_aside:,}")
+        if self.n_foreign:
+            lines.append(f"Not of interest: {self.n_foreign:,}; `poolwise query ... --ood answers` learns from them")
+        if self.n_set_aside > self.n_foreign:
+            lines.append(f"Set aside (skipped, unreadable or held out): {self.n_set_aside - self.n_foreign:,}")
         if any(self.counts):
             order = np.argsort(-np.array(self.counts), kind="stable")[:8]
             shown = ", ".join(f"{self.classes[k]} {self.counts[k]:,}" for k in order)
@@ -116,6 +119,7 @@ def status_of(store: PoolStore, learner: Learner | None = None) -> Status:
             store, n_embedded, len(asked), len(free), loop.has_two_classes(training_state(store, state))
         ),
         audit=audit(store, learner) if loop.can_judge(store) else None,
+        n_foreign=len(state.rejected),
     )
 
 
