@@ -91,7 +91,7 @@ def test_columns_are_fixed_even_without_labels(tmp_path: Path) -> None:
     import pyarrow.parquet
 
     store = PoolStore.create(tmp_path / "p.pool", [Item(0, "a")], source={"kind": "arrays"})
-    head = "item_id,label,annotator,time,seconds,round,source"
+    head = "item_id,label,annotator,time,seconds,round,source,audit,draw_probability"
     assert EXPORTERS["csv"](store, tmp_path / "l.csv").read_bytes() == head.encode() + b"\r\n"
     assert EXPORTERS["jsonl"](store, tmp_path / "l.jsonl").read_bytes() == b""
     assert ",".join(pyarrow.parquet.read_schema(EXPORTERS["parquet"](store, tmp_path / "l.parquet")).names) == head
@@ -108,3 +108,29 @@ def test_an_imported_file_gives_a_second_pool_the_same_state(tmp_path: Path) -> 
         allow_unasked=True,
     )
     assert np.array_equal(first.state().labels, second.state().labels)
+
+
+def test_audit_items_are_marked_with_the_probability_of_their_draw(tmp_path):
+    """Who trains elsewhere must leave them out, and who weighs them needs the probability."""
+    import csv
+    import json
+
+    import pyarrow.parquet as pq
+
+    from poolwise import Pool
+
+    pool = Pool.create(tmp_path / "p", embeddings=np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32))
+    batch = pool.query("random", batch_size=40, audit=0.25)
+    pool.label(batch.indices, ["a" if i % 2 else "b" for i in batch.indices])
+    marked = set(batch.indices[np.asarray(batch.components["audit"], dtype=bool)].tolist())
+    assert len(marked) == 10
+    with pool.export(tmp_path / "l.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["item_id"]) for row in rows if row["audit"] == "true"} == marked
+    assert all((row["draw_probability"] != "") == (row["audit"] == "true") for row in rows)
+    lines = [json.loads(line) for line in pool.export(tmp_path / "l.jsonl").read_text().splitlines()]
+    assert {int(row["item_id"]) for row in lines if row["audit"]} == marked
+    table = pq.read_table(pool.export(tmp_path / "l.parquet")).to_pylist()
+    found = sorted(row["draw_probability"] for row in table if row["audit"])
+    assert found == pytest.approx([1 / (300 - k) for k in range(10)])
+    assert {row["draw_probability"] for row in table if not row["audit"]} == {None}

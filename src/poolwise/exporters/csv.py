@@ -23,6 +23,7 @@ def csv(store: PoolStore, path: Path, *, history: bool = False) -> Path:
     text = io.StringIO(newline="")
     writer = csv_format.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(answer_rows(store, history=history))
+    for row in answer_rows(store, history=history):
+        writer.writerow({**row, "audit": "true" if row["audit"] else "false"})
     write_atomic(path, text.getvalue().encode("utf-8"))
     return path

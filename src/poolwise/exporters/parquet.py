@@ -18,7 +18,8 @@ def parquet(store: PoolStore, path: Path, *, history: bool = False) -> Path:
     import pyarrow.parquet
 
     text = pyarrow.string()
-    types = {"seconds": pyarrow.float64(), "round": pyarrow.int64()}
+    number, truth = pyarrow.float64(), pyarrow.bool_()
+    types = {"seconds": number, "round": pyarrow.int64(), "audit": truth, "draw_probability": number}
     schema = pyarrow.schema([(name, types.get(name, text)) for name in COLUMNS])
     table = pyarrow.Table.from_pylist(answer_rows(store, history=history), schema=schema)
     buffer = io.BytesIO()
