@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 
 
-def test_reference_pages_are_current():
+@pytest.mark.parametrize("also", [["--texts"], pytest.param([], marks=pytest.mark.slow)], ids=["texts", "pictures"])
+def test_reference_pages_are_current(also):
     answer = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "make_reference.py", "--check"],
+        [sys.executable, ROOT / "scripts" / "make_reference.py", "--check", *also],
         capture_output=True,
         text=True,
         check=False,
