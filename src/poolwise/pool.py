@@ -170,6 +170,9 @@ class Pool:
         weights: str | Path | None = None,
         device: str = "auto",
         repair: bool = False,
+        engine: str = "local",
+        workers: int = 1,
+        address: str | None = None,
     ) -> EmbedReport:
         """Embed every item that has no embedding yet; a stopped run continues where it was.
 
@@ -180,11 +183,13 @@ class Pool:
         weights : local .safetensors file or model folder instead of the hub
         device : "auto", "cpu" or "cuda"
         repair : first drop parts that are damaged, so that they are made again
+        engine, workers, address : who embeds the parts: "local" (threads), "processes" or "ray"
         """
         file = self.store.source.get("file")
         if self.store.source.get("kind") == "arrays" and file and self.store.arrays.missing_rows(GIVEN, self.n_items):
             _store_embeddings(self.store, file, 0)  # goes on where a stopped `create` was
-        return embed_pool(self.store, backbone, weights=weights, device=device, repair=repair)
+        where: dict[str, Any] = {"engine": engine, "workers": workers, "address": address}
+        return embed_pool(self.store, backbone, weights=weights, device=device, repair=repair, **where)
 
     def sample(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from poolwise.datasets import items_to_add, open_source
 from poolwise.errors import InputError, OptionError
 from poolwise.progress import listening
 from poolwise.store.pool import PoolStore
-from poolwise.train.embed import ANNOTATOR, HASHES, duplicate_groups, embed_pool, unreadable_items
+from poolwise.train.embed import ANNOTATOR, HASHES, duplicate_groups, embed_part, embed_pool, unreadable_items
 from poolwise.types import SKIP
 
 
@@ -57,6 +59,47 @@ def test_every_item_gets_its_own_row_whatever_the_parts_and_threads(tmp_path: Pa
     assert order.tolist() == list(range(30))
     single = make_pool(tmp_path / "again", images=folder)
     assert np.array_equal(rows(single, embed_pool(single).array), found[0][1]), "bit for bit"
+
+
+@pytest.mark.parametrize(("engine", "workers"), [("local", 3), ("processes", 2)])
+def test_several_workers_make_the_same_bytes(tmp_path: Path, engine: str, workers: int) -> None:
+    folder = pictures(tmp_path / "images", 30)
+    (folder / "0-011.png").write_bytes(b"no picture")
+    one, many = (make_pool(tmp_path / name, images=folder) for name in ("one", "many"))
+    first = embed_pool(one, rows_per_part=7)
+    heard: list[int] = []
+    with listening(lambda what, done, total: heard.append(done)):
+        second = embed_pool(many, rows_per_part=7, engine=engine, workers=workers)
+    assert second.n_new == 30 and heard[-1] == 30
+    assert second.unreadable == first.unreadable and list(first.unreadable) == [11]
+    files = [file for file in sorted(one.path.rglob("*.npy")) if file.is_file()]
+    names = [file.relative_to(one.path) for file in files]
+    assert len(names) >= 10
+    for name in names:
+        assert (one.path / name).read_bytes() == (many.path / name).read_bytes(), name
+    assert embed_pool(many, engine=engine, workers=workers).n_new == 0
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import poolwise.train.embed as module
+
+    folder = pictures(tmp_path / "images", 12)
+    pool = make_pool(tmp_path / "p", images=folder)
+    monkeypatch.setattr(module, "embed_part", dies_once)
+    monkeypatch.setenv("DIES_ONCE", str(tmp_path / "died"))
+    report = embed_pool(pool, rows_per_part=4, engine="processes", workers=2)
+    assert (tmp_path / "died").exists()
+    plain = make_pool(tmp_path / "plain", images=folder)
+    assert np.array_equal(rows(pool, report.array), rows(plain, embed_pool(plain, rows_per_part=4).array))
+
+
+def dies_once(job: Any) -> Any:
+    """Embed a part, but kill the process the first time."""
+    mark = Path(os.environ["DIES_ONCE"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return embed_part(job)
 
 
 def test_texts_are_embedded_by_tfidf(tmp_path: Path) -> None:

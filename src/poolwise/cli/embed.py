@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from poolwise.cli.arguments import PoolDir
+from poolwise.cli.arguments import Address, Engine, PoolDir
 from poolwise.cli.output import echo_json, say, show_progress
 from poolwise.pool import Pool
 
@@ -29,6 +29,9 @@ def embed(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged parts again.")] = False,
+    engine: Engine = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Workers that share the parts; the rows stay the same.")] = 1,
+    address: Address = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Embed every item that has no embedding yet; a stopped run continues where it was.
@@ -37,7 +40,8 @@ def embed(
     """
     with show_progress():
         opened = Pool.open(pool)
-        done = opened.embed(backbone, weights=weights, device=device, repair=repair)
+        where: dict[str, Any] = {"engine": engine, "workers": workers, "address": address}
+        done = opened.embed(backbone, weights=weights, device=device, repair=repair, **where)
     if as_json:
         facts = dataclasses.asdict(done)
         echo_json({**facts, "unreadable": {str(index): why for index, why in done.unreadable.items()}})

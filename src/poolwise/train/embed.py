@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from poolwise.chance import rng_for
 from poolwise.datasets.content import load_content
 from poolwise.datasets.source import content_of
+from poolwise.engine.door import check_settings
+from poolwise.engine.mapping import map_tasks
 from poolwise.errors import InputError, OptionError, UnreadableItemError
 from poolwise.models.backbone import Embedder, Fittable, Fitted, default_backbone, open_backbone
 from poolwise.progress import Task, task
@@ -104,6 +106,9 @@ def embed_pool(
     n_workers: int | None = None,
     seed: int | None = None,
     repair: bool = False,
+    engine: str = "local",
+    workers: int = 1,
+    address: str | None = None,
 ) -> EmbedReport:
     """Embed the items of a pool that have no row yet.
 
@@ -121,6 +126,9 @@ def embed_pool(
     n_workers : threads that read and decode; default the number of processors, at most 16
     seed : of the sample that pixels and tfidf learn from; default the seed of the pool
     repair : first drop parts that are damaged, so that they are made again
+    engine, workers, address : who embeds the parts, as for `engine.map`: "local" (threads), "processes" or "ray", which
+        must see the pool and its items at the same path. Parts are written here, in order; a worker that is killed
+        is replaced
 
     Returns
     -------
@@ -132,30 +140,33 @@ def embed_pool(
         If the items have no content, their folder or file is gone, or a whole part cannot be read.
     OptionError, UnknownNameError, MissingExtraError, DownloadError
         As `open_backbone`.
+    EngineError
+        If workers are lost again and again; finished parts stay.
 
     Notes
     -----
-    Memory: two batches of prepared items and one part of vectors. An item that cannot be read gets
+    Memory: two batches of prepared items and one part of vectors, for each worker. An item that cannot be read gets
     a row of zeros, an entry in the pool's settings (see `unreadable_items`), and the answer SKIP.
     """
     begun = time.perf_counter()
     for option, value in (("rows_per_part", rows_per_part), ("batch_size", batch_size)):
         if value < 1:
             raise OptionError(f"{option} must be at least 1; got {value}.")
+    check_settings(engine, workers, address)
     settings = pool.source
     content = content_of(settings)
     if content == "none":
         raise InputError(f"pool {pool.name!r} was made from embeddings; there is nothing to embed. Query it directly.")
     _check_place(settings, pool)
-    n_workers = n_workers or min(16, os.cpu_count() or 1)
+    n_workers = n_workers or max(1, min(16, os.cpu_count() or 1) // workers)
     before = pool.settings.get(EMBEDDED, {}).get(array, {})
     if backbone is None and before:
         backbone, weights = before["backbone"], weights or before["weights"]
     backbone = backbone or default_backbone(content)
     opened = open_backbone(backbone, content=content, weights=weights, device=device)
-    with ThreadPoolExecutor(n_workers) as workers:
+    with ThreadPoolExecutor(n_workers) as readers:
         seed = pool.seed if seed is None else seed
-        embedder = _fitted(opened, pool, settings, workers, seed) if isinstance(opened, Fittable) else opened
+        embedder = _fitted(opened, pool, settings, readers, seed) if isinstance(opened, Fittable) else opened
         name = array_name(array, embedder.digest)
         if repair:
             for damaged in (name, HASHES):
@@ -165,10 +176,21 @@ def embed_pool(
         missing = pool.arrays.missing_rows(name, n_items)
         n_new = sum(len(rows) for rows in missing)
         with task(f"embed {pool.name}", n_new) as work:
-            for part in _parts(missing, rows_per_part):
-                loaded = _load(pool.iter_items(part.start, part.stop), settings, embedder, workers, batch_size)
-                _write_part(pool, name, part, embedder, loaded, batch_size, work)
-    done = {"array": name, "backbone": backbone, "weights": None if weights is None else str(Path(weights).absolute())}
+            parts = list(_parts(missing, rows_per_part))
+            if (engine, workers) == ("local", 1):
+                for part in parts:
+                    loaded = _load(pool.iter_items(part.start, part.stop), settings, embedder, readers, batch_size)
+                    _write_part(pool, name, part, embedder, _embedded(part, embedder, loaded, batch_size, work))
+            else:
+                place = Place(
+                    str(pool.path.absolute()), backbone, _text(weights), device, embedder.digest, batch_size, n_workers
+                )
+                jobs = [(place, part.start, part.stop) for part in parts]
+                answers = map_tasks(embed_part, jobs, engine=engine, workers=workers, address=address)
+                for number, done_part in in_order(answers):
+                    _write_part(pool, name, parts[number], embedder, done_part)
+                    work.advance(len(parts[number]))
+    done = {"array": name, "backbone": backbone, "weights": _text(weights)}
     if done != before:
         pool.settings[EMBEDDED] = dict(pool.settings.get(EMBEDDED, {})) | {array: done}
     return EmbedReport(
@@ -250,16 +272,19 @@ def _load(
         yield waiting.popleft().result()
 
 
-def _write_part(
-    pool: PoolStore,
-    name: str,
-    part: range,
-    embedder: Embedder,
-    loaded: Iterator[Loaded],
-    batch_size: int,
-    work: Task,
-) -> None:
-    """Embed the rows of one part and write them: first what is unreadable, then hashes, then vectors."""
+@dataclass(frozen=True, slots=True)
+class EmbeddedPart:
+    """Rows of one part: vectors (n, D) float32, hashes (n, 2) int64, and why items could not be read."""
+
+    vectors: Array
+    hashes: Array
+    reasons: dict[int, str]
+
+
+def _embedded(
+    part: range, embedder: Embedder, loaded: Iterator[Loaded], batch_size: int, work: Task | None
+) -> EmbeddedPart:
+    """Embed the rows of one part."""
     vectors = np.zeros((len(part), embedder.width), dtype=np.float32)
     hashes = np.zeros((len(part), 2), dtype=np.int64)
     reasons: dict[int, str] = {}
@@ -270,16 +295,85 @@ def _write_part(
             vectors[pos] = embedder.embed([one.prepared for one in readable])
             hashes[pos] = np.frombuffer(b"".join(one.hash for one in readable), dtype="<i8").reshape(-1, 2)
         reasons.update({one.index: one.reason for one in batch if one.reason is not None})
-        work.advance(len(batch))
-    _note_unreadable(pool, part, reasons)
+        if work is not None:
+            work.advance(len(batch))
+    return EmbeddedPart(vectors, hashes, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a worker needs to embed parts of a pool: where the pool is, and the backbone as `embed_pool` opened it.
+
+    digest : of the embedder; a worker that comes to another one would make rows that do not fit
+    n_readers : threads that read and decode
+    """
+
+    pool: str
+    backbone: str
+    weights: str | None
+    device: str
+    digest: str
+    batch_size: int
+    n_readers: int
+
+
+def embed_part(job: tuple[Place, int, int]) -> EmbeddedPart:
+    """Embed the items `start` to `stop` - 1 of a pool; what `engine.map` runs in a worker."""
+    place, start, stop = job
+    with PoolStore.open(place.pool) as pool, ThreadPoolExecutor(place.n_readers) as readers:
+        embedder = _opened(place, pool)
+        loaded = _load(pool.iter_items(start, stop), pool.source, embedder, readers, place.batch_size)
+        return _embedded(range(start, stop), embedder, loaded, place.batch_size, None)
+
+
+_EMBEDDERS: dict[Place, Embedder] = {}
+"""What this process has opened before: a worker embeds many parts with one model."""
+
+
+def _opened(place: Place, pool: PoolStore) -> Embedder:
+    embedder = _EMBEDDERS.get(place)
+    if embedder is None:
+        content: Any = content_of(pool.source)
+        opened = open_backbone(place.backbone, content=content, weights=place.weights, device=place.device)
+        if isinstance(opened, Fittable):
+            opened = opened.restored(_read_parameters(_parameter_file(pool, cast(Embedder, opened).name)))
+        if opened.digest != place.digest:
+            raise InputError(
+                f"a worker opened {place.backbone!r} with digest {opened.digest}; expected {place.digest}. Give all "
+                "machines the same weights and versions, or embed with one worker."
+            )
+        _EMBEDDERS.clear()
+        _EMBEDDERS[place] = embedder = opened
+    return embedder
+
+
+def in_order(answers: Iterator[tuple[int, EmbeddedPart]]) -> Iterator[tuple[int, EmbeddedPart]]:
+    """Yield (position, answer) from position 0 on, whatever the order in which answers come."""
+    waiting: dict[int, EmbeddedPart] = {}
+    wanted = 0
+    for position, answer in answers:
+        waiting[position] = answer
+        while wanted in waiting:
+            yield wanted, waiting.pop(wanted)
+            wanted += 1
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def _write_part(pool: PoolStore, name: str, part: range, embedder: Embedder, done: EmbeddedPart) -> None:
+    """Write the rows of one part: first what is unreadable, then hashes, then vectors."""
+    _note_unreadable(pool, part, done.reasons)
     for rows in pool.arrays.missing_rows(HASHES, part.stop):
         inside = range(max(rows.start, part.start), rows.stop)
         if len(inside):
-            pool.arrays.write_part(HASHES, inside.start, hashes[inside.start - part.start : inside.stop - part.start])
+            hashes = done.hashes[inside.start - part.start : inside.stop - part.start]
+            pool.arrays.write_part(HASHES, inside.start, hashes)
     first = name not in pool.arrays
-    dtype = np.float32 if first and float16_loss(vectors) is not None else None
+    dtype = np.float32 if first and float16_loss(done.vectors) is not None else None
     producer = {"backbone": embedder.name, "digest": embedder.digest, "width": embedder.width}
-    pool.arrays.write_part(name, part.start, vectors, dtype=dtype, producer=producer)
+    pool.arrays.write_part(name, part.start, done.vectors, dtype=dtype, producer=producer)
 
 
 def _note_unreadable(pool: PoolStore, part: range, reasons: Mapping[int, str]) -> None:
@@ -318,7 +412,7 @@ def _fitted(
 ) -> Embedder:
     """Restore the parameters kept with the pool, or learn them from a sample and keep them."""
     unfitted = cast(Embedder, opened)
-    path = pool.path / "models" / f"{unfitted.name.replace(':', '-')}.npz"
+    path = _parameter_file(pool, unfitted.name)
     if path.is_file():
         return opened.restored(_read_parameters(path))
     rng = rng_for(seed, "embed", 0)
@@ -337,6 +431,10 @@ def _fitted(
     make_directory(path.parent)
     _write_parameters(path, cast(Fitted, embedder).parameters)
     return embedder
+
+
+def _parameter_file(pool: PoolStore, backbone: str) -> Path:
+    return pool.path / "models" / f"{backbone.replace(':', '-')}.npz"
 
 
 def _read_parameters(path: Path) -> dict[str, Array]:
