@@ -22,6 +22,7 @@ def row(dataset, strategy, name, seed, number, accuracy, *, oracle=False):
         "seed": seed,
         "round": number,
         "n_labeled": 10 * (number + 1),
+        "n_foreign": 0,
         "accuracy": accuracy,
         "mean_class_accuracy": accuracy,
         "class_entropy": 1.0,
