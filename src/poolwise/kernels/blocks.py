@@ -8,6 +8,7 @@ the caller works on the present one.
 from __future__ import annotations
 
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ class ShardedRows:
         return out
 
 
-class Computed:
+class Computed(ABC):
     """Base of rows that are computed from other rows when they are read.
 
     Reading has two steps, so that a stream can do the first one ahead of time in another thread:
@@ -105,9 +106,9 @@ class Computed:
         """Compute some rows in the arithmetic of `dtype` (float32 or float64)."""
         return self.finish(_fetch(self.source, key, np.dtype(dtype), None))
 
+    @abstractmethod
     def finish(self, block: Array) -> Array:
         """Turn a block of stored rows into a new block of computed ones."""
-        raise NotImplementedError
 
 
 class LinearLogits(Computed):
