@@ -70,11 +70,11 @@ def select(folder: Path, strategy: str, batch_size: int) -> dict[str, Any]:
     }
 
 
-def in_child(folder: Path, strategy: str, batch_size: int) -> dict[str, Any]:
-    """Run `select` in a process of its own with two threads."""
+def in_child(folder: Path, strategy: str, batch_size: int, module: str = "benchmarks.speed.imagenet") -> dict[str, Any]:
+    """Run `select` of a module in a process of its own with two threads."""
     words = ["--child", strategy, "--folder", str(folder), "--batch-size", str(batch_size)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.imagenet", *words],
+        [sys.executable, "-m", module, *words],
         env=thread_environment(THREADS),
         capture_output=True,
         timeout=TIMEOUT_S,

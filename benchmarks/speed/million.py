@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,15 +23,13 @@ import numpy as np
 
 import poolwise as pw
 from benchmarks.speed import table
-from benchmarks.speed.imagenet import make
-from benchmarks.speed.measure import measured, thread_environment
+from benchmarks.speed.imagenet import in_child, make
+from benchmarks.speed.measure import measured
 from poolwise.registry import STRATEGIES
 
 WALL_LIMIT_S = {"noise_stability": 60, "dpp": 120, "poal": 60}
 MEMORY_LIMIT = 1.5e9
-THREADS = 2
 LABELED = 2000
-TIMEOUT_S = 3600
 
 
 def select(folder: Path, strategy: str, batch_size: int) -> dict[str, Any]:
@@ -56,22 +53,6 @@ def select(folder: Path, strategy: str, batch_size: int) -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "distinct": len(np.unique(picked.indices)),
     }
-
-
-def in_child(folder: Path, strategy: str, batch_size: int) -> dict[str, Any]:
-    """Run `select` in a process of its own."""
-    words = ["--child", strategy, "--folder", str(folder), "--batch-size", str(batch_size)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.million", *words],
-        env=thread_environment(THREADS),
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        return {"strategy": strategy, "failed": done.stderr.decode(errors="replace").strip().splitlines()[-1][:200]}
-    answer: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
-    return answer
 
 
 def verdict(record: dict[str, Any]) -> str:
@@ -120,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make(folder, given.rows, given.width, given.classes)
     records = []
     for strategy in given.only:
-        records.append(in_child(folder, strategy, given.batch_size))
+        records.append(in_child(folder, strategy, given.batch_size, "benchmarks.speed.million"))
         print(json.dumps(records[-1]), file=sys.stderr, flush=True)
     if not given.keep:
         for name in ("embeddings.npy", "head.npz"):
