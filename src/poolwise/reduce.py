@@ -16,9 +16,10 @@ import numpy as np
 from poolwise.errors import ArrayMissingError, BudgetError, OptionError
 from poolwise.kernels import scores
 from poolwise.kernels.blocks import load_rows
-from poolwise.kernels.d2 import PlainVectors, d2_sample
+from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.distances import UnitRows
 from poolwise.kernels.sampling import row_blocks, stream_scores, stream_top
+from poolwise.kernels.vectors import PlainVectors
 from poolwise.types import ARRAYS, Array, FloatArray, IndexArray, Rows
 
 NEEDS: dict[str, tuple[str, ...]] = {

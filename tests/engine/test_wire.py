@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from poolwise.engine.wire import pack, unpack
-from poolwise.kernels.d2 import Points
+from poolwise.kernels.points import Points
 from poolwise.types import Picks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poolwise.kernels import clustering, d2
+from poolwise.kernels import clustering, vectors
 from poolwise.kernels.clustering import kmeans, nearest_members
 
 
@@ -83,7 +83,7 @@ def test_same_labels_for_any_block_size(monkeypatch: pytest.MonkeyPatch) -> None
     x = blobs(6, 50, width=5)
     x += np.random.default_rng(5).normal(scale=15, size=x.shape).astype(np.float32)
     whole = kmeans(x, np.arange(300), 12, np.random.default_rng(0)).labels
-    monkeypatch.setattr(d2, "block_rows_for", lambda rows: 37)
+    monkeypatch.setattr(vectors, "block_rows_for", lambda rows: 37)
     assert (kmeans(x, np.arange(300), 12, np.random.default_rng(0)).labels == whole).all()
 
 

@@ -9,7 +9,9 @@ from threadpoolctl import threadpool_limits
 from poolwise.errors import InputError
 from poolwise.kernels import d2
 from poolwise.kernels.blocks import LinearLogits, Softmax
-from poolwise.kernels.d2 import GradientVectors, PlainVectors, Points, d2_sample, sq_distances
+from poolwise.kernels.d2 import d2_sample
+from poolwise.kernels.points import Points, sq_distances
+from poolwise.kernels.vectors import GradientVectors, PlainVectors, Vectors, measure_all
 
 
 def toy(n: int, n_classes: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -135,13 +137,13 @@ def test_picks_do_not_depend_on_blocks_or_shards_or_threads(
     half, logits = streamed()
     kept = np.delete(np.arange(3000), np.arange(0, 3000, 7))
 
-    def vectors(part: np.ndarray) -> d2.Vectors:
+    def shard(part: np.ndarray) -> Vectors:
         if kind == "plain":
             return PlainVectors(h, part, origin=None)
         return GradientVectors(p, h, part) if kind == "gradients" else GradientVectors(Softmax(logits), half, part)
 
     def picks(cuts: list[int]) -> list[int]:
-        shards = [vectors(part) for part in np.split(kept, cuts)]
+        shards = [shard(part) for part in np.split(kept, cuts)]
         first = "uniform" if kind == "plain" else "largest"
         return d2_sample(shards, 150, np.random.default_rng(8), first=first, method=method).positions.tolist()
 
@@ -150,7 +152,7 @@ def test_picks_do_not_depend_on_blocks_or_shards_or_threads(
     assert picks([700, 701, 1500]) == whole
     with threadpool_limits(1):
         assert picks([]) == whole
-    monkeypatch.setattr(d2, "block_rows_for", lambda rows: 37)
+    monkeypatch.setattr("poolwise.kernels.vectors.block_rows_for", lambda rows: 37)
     assert picks([]) == whole
 
 
@@ -226,7 +228,7 @@ def test_kept_entries_bound_every_distance_from_above_and_tightly() -> None:
     p, h = toy(200, 40, 6)
     centres = GradientVectors(p, h, np.arange(200)).take(np.arange(0, 200, 9))
     vectors = GradientVectors(p, h, np.arange(200), topk=12)
-    d2.measure_all(vectors)
+    measure_all(vectors)
     (_, points), *rest = vectors.blocks(len(centres))
     assert not rest
     bound = sq_distances(points, centres)

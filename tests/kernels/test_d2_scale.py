@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from poolwise.kernels.d2 import GradientVectors, d2_sample
+from poolwise.kernels.d2 import d2_sample
+from poolwise.kernels.vectors import GradientVectors
 
 pytestmark = pytest.mark.scale
 
@@ -58,7 +59,8 @@ CHILD = """
 import sys, threading, time
 import numpy as np
 from poolwise.kernels.blocks import LinearLogits, Softmax
-from poolwise.kernels.d2 import GradientVectors, d2_sample
+from poolwise.kernels.d2 import d2_sample
+from poolwise.kernels.vectors import GradientVectors
 
 def anonymous_kib():
     return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])

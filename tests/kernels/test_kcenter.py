@@ -12,10 +12,19 @@ import pytest
 from benchmarks.speed.generators import isotropic, structured
 from benchmarks.speed.kept import in_child
 
-import poolwise.kernels.kcenter as kcenter
 from poolwise.errors import InputError
+from poolwise.kernels import (
+    kcenter,
+    kcenter_bounds,
+    kcenter_centres,
+    kcenter_exact,
+    kcenter_frame,
+    kcenter_shard,
+    kcenter_window,
+)
 from poolwise.kernels.blocks import ShardedRows
-from poolwise.kernels.kcenter import Candidates, KCenterPicks, foremost, k_center, merge
+from poolwise.kernels.kcenter import KCenterPicks, k_center
+from poolwise.kernels.kcenter_window import Candidates, foremost, merge
 
 NONE = np.empty(0, dtype=np.int64)
 
@@ -49,9 +58,13 @@ def split(n: int, n_labeled: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 @pytest.fixture
 def windowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small pools take the path of large ones: no plain window, little room, small blocks."""
-    monkeypatch.setattr(kcenter, "PLAIN_ROWS", 16)
-    monkeypatch.setattr(kcenter, "MIN_CENTRES", 10)
-    monkeypatch.setattr(kcenter, "CHUNK", 64)
+    monkeypatch.setattr(kcenter_shard, "PLAIN_ROWS", 16)
+    monkeypatch.setattr(kcenter_frame, "MIN_CENTRES", 10)
+    for module in (kcenter, kcenter_window):
+        monkeypatch.setattr(module, "WINDOW", 64)
+    modules = (kcenter, kcenter_bounds, kcenter_centres, kcenter_exact, kcenter_frame, kcenter_shard, kcenter_window)
+    for module in modules:
+        monkeypatch.setattr(module, "CHUNK", 64)
 
 
 def make(name: str) -> np.ndarray:
@@ -136,7 +149,7 @@ def test_storage_blocks_and_shards_do_not_matter(
     assert same(one, k_center(mapped, labeled, unlabeled, 200))
     assert same(one, k_center(ShardedRows([x[:1700], x[1700:1701], x[1701:]]), labeled, unlabeled, 200))
     for n_shards, block_bytes in itertools.product((1, 2, 5), (2**15, 2**18)):
-        monkeypatch.setattr(kcenter, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(kcenter_shard, "BLOCK_BYTES", block_bytes)
         assert same(one, k_center(x.astype(np.float32), labeled, unlabeled, 200, n_shards=n_shards))
 
 
@@ -148,14 +161,14 @@ def test_more_shards_than_rows_are_no_matter() -> None:
 def test_the_low_dimensional_bound_never_exceeds_the_distance() -> None:
     r = np.random.default_rng(0)
     x = np.vstack([r.normal(size=(500, 64)) @ r.normal(size=(64, 200)), r.normal(size=(500, 200))]).astype(np.float32)
-    frame = kcenter.fit_frame(x, np.arange(1000), 1000)
+    frame = kcenter_frame.fit_frame(x, np.arange(1000), 1000)
     assert frame.basis is not None
     placed = frame.place(x)
     n = (placed**2).sum(axis=1)
     sketch = frame.sketch(placed, n).astype(np.float64)
     bound = ((sketch[:, None] - sketch[None]) ** 2).sum(axis=2)
     true = ((placed[:, None].astype(np.float64) - placed[None]) ** 2).sum(axis=2)
-    assert np.all(bound <= true + kcenter.SLACK * (3 * n[:, None] + 2 * true))
+    assert np.all(bound <= true + kcenter_bounds.SLACK * (3 * n[:, None] + 2 * true))
     assert np.mean(bound > 0.5 * true) > 0.5  # and is worth having
 
 

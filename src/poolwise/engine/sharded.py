@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from poolwise.calling import call, row_scorer
 from poolwise.chance import rng_for
 from poolwise.errors import OptionError
-from poolwise.kernels import kcenter
-from poolwise.kernels.d2 import Envelope, GradientVectors, d2_sample
+from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.distances import UnitRows
+from poolwise.kernels.envelope import Envelope
+from poolwise.kernels.kcenter import k_center
+from poolwise.kernels.kcenter_shard import Part
 from poolwise.kernels.sampling import best_first, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.kernels.team import Team
+from poolwise.kernels.vectors import GradientVectors
 from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.strategies import badge as badge_strategy
 from poolwise.strategies import base as base_strategy
@@ -236,13 +239,13 @@ def _coreset_rows(job: Job) -> Rows:
     return UnitRows(rows) if job.options["metric"] == "cosine" else rows
 
 
-def _coreset_part(job: Job) -> kcenter.Part:
+def _coreset_part(job: Job) -> Part:
     mine = job.mine[~np.isin(job.mine, job.before)]
-    return kcenter.Part(_coreset_rows(job), mine, np.concatenate([job.labeled, job.before]))
+    return Part(_coreset_rows(job), mine, np.concatenate([job.labeled, job.before]))
 
 
 def _lead_coreset(job: Job, team: Team) -> Picks:
-    picks = kcenter.k_center(
+    picks = k_center(
         _coreset_rows(job),
         job.labeled,
         job.unlabeled,

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poolwise.kernels.d2 import Points
-from poolwise.kernels.kcenter import Candidates, Frame
+from poolwise.kernels.kcenter_frame import Frame
+from poolwise.kernels.kcenter_window import Candidates
+from poolwise.kernels.points import Points
 from poolwise.types import Array, Picks
 
 RECORDS: dict[str, type[Any]] = {record.__name__: record for record in (Candidates, Frame, Picks, Points)}

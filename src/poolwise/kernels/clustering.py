@@ -11,8 +11,10 @@ import numpy as np
 from scipy import sparse
 
 from poolwise.kernels.blocks import load_rows
-from poolwise.kernels.d2 import PlainVectors, Points, d2_sample, measure_all
+from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.distances import CANCELLED
+from poolwise.kernels.points import Points
+from poolwise.kernels.vectors import PlainVectors, measure_all
 from poolwise.progress import task
 from poolwise.types import BoolArray, FloatArray, IndexArray, Rows
 

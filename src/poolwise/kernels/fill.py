@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from poolwise.kernels.d2 import PlainVectors, Points, measure_all, nearest_sq
+from poolwise.kernels.points import Points, nearest_sq
+from poolwise.kernels.vectors import PlainVectors, measure_all
 from poolwise.types import FloatArray, IndexArray, Rows
 
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from poolwise.kernels.kcenter import foremost
+from poolwise.kernels.kcenter_window import foremost
 from poolwise.progress import task
 from poolwise.types import FloatArray, IndexArray
 

@@ -12,8 +12,8 @@ import numpy as np
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import iter_blocks, load_rows
 from poolwise.kernels.clustering import kmeans
-from poolwise.kernels.d2 import common_offset
 from poolwise.kernels.distances import CANCELLED, sq_distances
+from poolwise.kernels.vectors import common_offset
 from poolwise.progress import task
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 

@@ -21,7 +21,7 @@ from scipy.sparse import csr_matrix
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, iter_blocks, read_rows
 from poolwise.kernels.distances import sq_norms
-from poolwise.kernels.kcenter import foremost
+from poolwise.kernels.kcenter_window import foremost
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
 DENSE_LIMIT = 20_000

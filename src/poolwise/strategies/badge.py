@@ -12,7 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.errors import OptionError
-from poolwise.kernels.d2 import D2Draw, GradientVectors, Points, d2_sample
+from poolwise.kernels.d2 import D2Draw, d2_sample
+from poolwise.kernels.points import Points
+from poolwise.kernels.vectors import GradientVectors
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 

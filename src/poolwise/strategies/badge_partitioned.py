@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from poolwise.errors import OptionError
 from poolwise.kernels.blocks import Key, read_rows
-from poolwise.kernels.d2 import PlainVectors, d2_sample, measure_all
+from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.partition import partition
+from poolwise.kernels.vectors import PlainVectors, measure_all
 from poolwise.registry import strategy
 from poolwise.types import Array, IndexArray, Picks, Rows
 

@@ -1,0 +1,221 @@
+"""One part of a pool as k-center sees it: stale intervals of all rows, and active rows kept up to date."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from poolwise.errors import InputError
+from poolwise.kernels.blocks import as_key, read_rows
+from poolwise.kernels.distances import sq_norms
+from poolwise.kernels.kcenter_bounds import tighten, tighten_fully
+from poolwise.kernels.kcenter_centres import Centres, labeled_centres
+from poolwise.kernels.kcenter_exact import PAIR_BLOCK
+from poolwise.kernels.kcenter_frame import CHUNK, SKETCH_DIM, Frame
+from poolwise.kernels.kcenter_window import Candidates, comes_before, foremost
+from poolwise.progress import task
+from poolwise.types import FloatArray, IndexArray, Rows
+
+PLAIN_ROWS = 4096
+"""Up to this many rows all are active: one window's gather then holds the whole pool."""
+
+ACTIVE_BYTES = 192 * 2**20
+"""Most memory for active rows; 2 % of 1.28 M rows of 2048 float32."""
+
+BLOCK_BYTES = 2**20
+"""Rows are prepared in blocks that stay in the second-level cache."""
+
+
+class Shard:
+    """The state of one part of a pool, and the only reader of its rows.
+
+    Parameters
+    ----------
+    rows : (n, D), read by blocks
+    indices : (u,) positions within `rows` of the rows that may be picked, sorted
+    frame : the same for all shards
+    first_id : pool index of row 0 of this part
+
+    Memory: 24 B a row, 4 (k + 1) B a row where the frame has a basis, at most `ACTIVE_BYTES` of active rows.
+    """
+
+    def __init__(self, rows: Rows, indices: IndexArray, frame: Frame, *, first_id: int = 0) -> None:
+        n, width = len(indices), rows.shape[1]
+        self.rows, self.indices, self.frame, self.first_id = rows, indices, frame, first_id
+        self.sq_norm = np.empty(n, dtype=np.float32)
+        self.lower, self.upper = np.full(n, np.inf), np.full(n, np.inf)
+        self.upto = np.zeros(n, dtype=np.int32)
+        self.sketch = None if frame.basis is None else np.empty((n, frame.basis.shape[1] + 1), dtype=np.float32)
+        self.total = np.zeros(width)
+        self.step = max(64, BLOCK_BYTES // (4 * width))
+        self.capacity = n if n <= PLAIN_ROWS else int(np.clip(n // 50, 1024, max(1024, ACTIVE_BYTES // (4 * width))))
+        self.reach = self.capacity
+        self.active = np.empty(0, dtype=np.int64)
+        self.active_x = np.empty((0, width), dtype=np.float32)
+        self.rest, self.rest_pos = np.inf, -1
+        self._front = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def ids(self) -> IndexArray:
+        """Pool indices."""
+        return self.indices + self.first_id
+
+    def read(self, pos: IndexArray | slice, out: FloatArray | None = None) -> FloatArray:
+        """Placed rows at some positions of this shard's list; sorted positions are fastest."""
+        return self.frame.place(read_rows(self.rows, as_key(self.indices[pos]), self.frame.origin.dtype), out)
+
+    def _read_among(self, pos: IndexArray, key: IndexArray | slice) -> FloatArray:
+        return self.read(pos[key])
+
+    def prepare(self, centres: Centres) -> None:
+        """Read all rows once: lengths, sketches, sums, and distances to the first centres."""
+        first = min(len(centres), SKETCH_DIM)
+        buffer = np.empty((min(self.step, len(self)), self.rows.shape[1]), dtype=np.float32)
+        with task("reading the pool", len(self)) as work:
+            for start in range(0, len(self), self.step):
+                here = slice(start, min(start + self.step, len(self)))
+                x = self.read(here, buffer[: here.stop - start])
+                n = sq_norms(x)
+                if not np.isfinite(n).all():
+                    row = int(self.ids[here][~np.isfinite(n)][0])
+                    raise InputError(
+                        f"embeddings row {row} is more than 1e15 times longer than the others, too long to compute "
+                        'distances in float32. Drop that item, or scale rows with metric="cosine".'
+                    )
+                self.sq_norm[here] = n
+                if not first:  # a cold start needs the mean
+                    self.total += x.sum(axis=0, dtype=np.float64)
+                if self.sketch is not None:
+                    self.sketch[here] = self.frame.sketch(x, n)
+                if first:
+                    tighten_fully(x, n, self.lower[here], self.upper[here], centres, 0, first)
+                work.advance(len(n))
+        self.upto[:] = first
+
+    def catch_up(self, pos: IndexArray, centres: Centres) -> None:
+        """Bring the rows at some positions up to date with all centres."""
+        pos = pos[self.upto[pos] < len(centres)]
+        pos = pos[np.lexsort((pos, self.upto[pos]))]
+        step = self.step
+        if self.sketch is not None:
+            step = int(np.clip(PAIR_BLOCK // max(1, len(centres) - int(self.upto[pos].min(initial=0))), 64, CHUNK))
+        for start in range(0, len(pos), step):
+            here = np.sort(pos[start : start + step])
+            lower, upper = self.lower[here], self.upper[here]
+            tighten(
+                functools.partial(self._read_among, here),
+                None if self.sketch is None else self.sketch[here],
+                self.sq_norm[here],
+                lower,
+                upper,
+                centres,
+                int(self.upto[here].min()),
+            )
+            self.lower[here], self.upper[here], self.upto[here] = lower, upper, len(centres)
+
+    def top_candidates(self, count: int, centres: Centres) -> Candidates:
+        """Put forward the `count` rows with the largest upper bounds, up to date with all centres."""
+        if not comes_before(self.upper[self.active], self.active, self.rest, self.rest_pos).any():
+            self._refill(centres)
+        front, rest, rest_at = foremost(self.upper[self.active], count)
+        self._front = front
+        rest_pos = int(self.active[rest_at]) if rest_at >= 0 else -1
+        if self.rest > rest or (self.rest == rest and self.rest_pos < rest_pos):
+            rest, rest_pos = self.rest, self.rest_pos
+        pos = self.active[front]
+        x = self.active_x if len(front) == len(self.active) else self.active_x[front]
+        ids = self.ids
+        rest_id = int(ids[rest_pos]) if rest_pos >= 0 else -1
+        return Candidates(ids[pos], x, self.sq_norm[pos], self.lower[pos], self.upper[pos], rest, rest_id)
+
+    def absorb(self, lower: FloatArray, upper: FloatArray, centres: Centres, first: int) -> None:
+        """Take back the intervals of this shard's candidates, and the centres added since number `first`."""
+        pos = self.active
+        for start in range(0, len(pos) if len(self._front) < len(pos) else 0, 4 * CHUNK):
+            here, x = pos[start : start + 4 * CHUNK], self.active_x[start : start + 4 * CHUNK]
+            low, up = self.lower[here], self.upper[here]
+            sketch = None if self.sketch is None else self.sketch[here]
+            tighten(x.__getitem__, sketch, self.sq_norm[here], low, up, centres, first)
+            self.lower[here], self.upper[here] = low, up
+        self.lower[pos[self._front]], self.upper[pos[self._front]] = lower, upper
+        self.upto[pos] = len(centres)
+
+    def _refill(self, centres: Centres) -> None:
+        """Choose active rows afresh: reach further down the list until enough rows are above all others."""
+        goal = max(1, self.capacity // 4)
+        while True:
+            pos, rest, rest_pos = foremost(self.upper, self.reach)
+            self.catch_up(pos, centres)
+            ahead = pos[comes_before(self.upper[pos], pos, rest, rest_pos)]
+            if len(ahead) >= goal or self.reach >= len(self):
+                break
+            self.reach = min(2 * self.reach, len(self))
+        if len(ahead) > self.capacity:
+            kept, rest, at = foremost(self.upper[ahead], self.capacity)
+            rest_pos, ahead = int(ahead[at]), ahead[kept]
+            self.reach = max(self.capacity, self.reach // 2)
+        self.active, self.rest, self.rest_pos = ahead, rest, rest_pos
+        self.active_x = np.empty((0, self.rows.shape[1]), dtype=np.float32)  # let go of the old rows first
+        self.active_x = np.empty((len(ahead), self.rows.shape[1]), dtype=np.float32)
+        for start in range(0, len(ahead), CHUNK):
+            self.read(ahead[start : start + CHUNK], self.active_x[start : start + CHUNK])
+
+
+class Part:
+    """One part of a pool and its copy of the centres; parts of one process may share the centres.
+
+    Parameters
+    ----------
+    rows : (N, D), the whole pool; of it, this part reads its own and the labeled rows
+    indices : (u,) int64 pool indices of the rows that may be picked here, sorted
+    labeled : (L,) int64 pool indices
+    """
+
+    def __init__(self, rows: Rows, indices: IndexArray, labeled: IndexArray) -> None:
+        self.rows, self.indices, self.labeled = rows, indices, labeled
+
+    def begin(self, frame: Frame, capacity: int, centres: Centres | None = None) -> None:
+        """Read the labeled rows, which are the first of at most `capacity` centres, and then all rows of the part."""
+        self.centres = labeled_centres(self.rows, self.labeled, frame, capacity) if centres is None else centres
+        self.shard = Shard(self.rows, self.indices, frame)
+        self.shard.prepare(self.centres)
+
+    def summary(self) -> tuple[int, FloatArray, float]:
+        """Count and sum the rows, (D,), and find the smallest squared length; all in the frame."""
+        return len(self.shard), self.shard.total, float(self.shard.sq_norm.min(initial=np.inf))
+
+    def within(self, limit: float) -> IndexArray:
+        """List the pool indices of rows with squared length up to `limit`."""
+        found: IndexArray = self.shard.ids[self.shard.sq_norm <= limit]
+        return found
+
+    def start_from(self, index: int) -> None:
+        """Make a row of the pool the first centre."""
+        if not len(self.centres):
+            frame = self.centres.frame
+            x = frame.place(read_rows(self.rows, as_key(np.array([index])), frame.origin.dtype))
+            self.centres.append(np.array([index]), x, sq_norms(x))
+        shard = self.shard
+        shard.catch_up(np.arange(len(shard)), self.centres)
+        shard.lower[shard.ids == index] = shard.upper[shard.ids == index] = -np.inf
+
+    def candidates(self, count: int) -> Candidates:
+        """Put forward the `count` foremost rows."""
+        return self.shard.top_candidates(count, self.centres)
+
+    def absorb(
+        self,
+        lower: FloatArray,
+        upper: FloatArray,
+        first: int,
+        picks: tuple[IndexArray, FloatArray, FloatArray],
+    ) -> None:
+        """Take back the intervals of the candidates, and the centres from number `first` on: ids, x, sq_norm."""
+        known = len(self.centres) - first
+        if known < len(picks[0]):
+            self.centres.append(picks[0][known:], picks[1][known:], picks[2][known:])
+        self.shard.absorb(lower, upper, self.centres, first)
