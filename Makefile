@@ -47,7 +47,7 @@ bench-speed: .venv/bench    ## time and memory beside public packages, in about 
 bench-imagenet: .venv/base  ## 10,000 of 1.28 million rows by five strategies; needs 6 GB of disk for a while
 	$(BIN)/python -m benchmarks.speed.imagenet
 
-bench-million: .venv/base   ## 1000 of a million rows by the set-wise strategies that have a limit; 0.5 GB of disk
+bench-million: .venv/base   ## batches of a million rows by the strategies that have a limit; 1.5 GB of disk
 	$(BIN)/python -m benchmarks.speed.million
 
 clean:

@@ -2,37 +2,46 @@
 
     python -m benchmarks.auto_table runs/auto > benchmarks/results/auto.md
 
-Reads the finished runs of a folder, also of a suite that still runs. Strategies that are finished on different numbers
-of seeds come in parts of the page: each part has the strategies that are finished on so many seeds, on all settings.
+Reads the finished runs of a folder, also of a suite that still runs, and `results/auto-seconds.json`
+(`benchmarks/auto_seconds.py`). Strategies that are finished on different numbers of seeds come in parts of the page:
+each part has the strategies that are finished on so many seeds, on all settings.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-import poolwise  # noqa: F401  (registers every strategy)
-from poolwise.registry import STRATEGIES
-from poolwise.stats.curves import aubc
+from benchmarks.auto_runs import (
+    BASELINE,
+    FEW_LABELS,
+    SUBJECT,
+    TRANSFERRED,
+    Part,
+    Runs,
+    best_elsewhere,
+    parts,
+    read_runs,
+)
 from poolwise.stats.intervals import t_interval
 from poolwise.stats.paired import holm, paired_p
 from poolwise.stats.ranks import mean_ranks
 
-BASELINE, SUBJECT, RIVAL = "random", "auto", "uherding"
-TRANSFERRED = "best candidate of the other settings"
-"""A control: in each setting, the single candidate that is best on average over all others."""
+RIVAL = "uherding"
+CONTROLS = ("any of the union", "equal weights", "equal weights, diverse", TRANSFERRED, RIVAL)
+"""Without these a table of learned choices proves nothing."""
 PAIRS = (
     ("autoal", "equal weights"),
     ("autoal, high loss", "equal weights"),
     ("autoal, by item", "equal weights"),
     ("autoal, diverse", "equal weights, diverse"),
+    ("autoal", "any of the union"),
     ("autoal, diverse", "any of the union"),
     ("autoal, diverse", RIVAL),
     ("look", "one at random"),
@@ -44,97 +53,10 @@ PAIRS = (
     ("budget_rule", RIVAL),
 )
 """What learned, and the same without learning."""
-LEAST_SEEDS = 2
+EQUAL = ("equal weights", "equal weights, diverse")
+"""A learned choice that is not ahead of these, on the same nominations, is not useful."""
 REGRET_GOAL = 0.2
-
-Rows = list[dict[str, Any]]
-Runs = dict[tuple[str, str, int], Rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Strategies that are finished on the same seeds of all settings.
-
-    area : (settings, strategies, seeds) in points
-    candidates : positions of single strategies other than random
-    seconds : (strategies,) mean processor seconds of a query
-    """
-
-    settings: list[str]
-    strategies: list[str]
-    seeds: list[int]
-    area: np.ndarray
-    candidates: list[int]
-    seconds: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(settings, strategies)."""
-        out: np.ndarray = self.area.mean(axis=2)
-        return out
-
-    def of(self, name: str) -> np.ndarray:
-        """(settings, seeds) of one strategy."""
-        out: np.ndarray = self.area[:, self.strategies.index(name)]
-        return out
-
-
-def read_runs(folder: Path) -> Runs:
-    """Read every finished run: (setting, strategy, seed) -> its rows in the order of the rounds."""
-    runs: Runs = {}
-    for path in sorted((folder / "cells").glob("*.json")):
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        runs[rows[0]["dataset"], rows[0]["strategy"], rows[0]["seed"]] = sorted(rows, key=lambda row: row["round"])
-    return runs
-
-
-def parts(runs: Runs) -> list[Part]:
-    """Group the strategies by the seeds on which they are finished; the part with most seeds first."""
-    settings, names, seeds = (sorted({key[i] for key in runs}) for i in range(3))
-    done = {k: [s for s in seeds if all((d, k, s) in runs for d in settings)] for k in names}
-    out: list[Part] = []
-    for count in sorted({len(of) for of in done.values() if len(of) >= LEAST_SEEDS}, reverse=True):
-        members = [k for k in names if len(done[k]) >= count]
-        common = [s for s in seeds if all(s in done[k] for k in members)]
-        if {BASELINE, SUBJECT} <= set(members) and len(common) >= LEAST_SEEDS:
-            out.append(_part(runs, settings, members, common))
-    if not out:
-        raise SystemExit(
-            f"no {LEAST_SEEDS} seeds are finished on all {len(settings)} settings by {BASELINE} and {SUBJECT}; "
-            "wait, or run the suite again."
-        )
-    return out
-
-
-def _part(runs: Runs, settings: list[str], names: list[str], seeds: list[int]) -> Part:
-    area = np.array([[[_area(runs[d, k, s]) for s in seeds] for k in names] for d in settings])
-    families = [STRATEGIES[runs[settings[0], k, seeds[0]][0]["strategy_name"]].family for k in names]
-    single = [p for p, k in enumerate(names) if families[p] not in ("auto", "selector") and k != BASELINE]
-    spent = [
-        np.mean([row["seconds_query_cpu"] for d in settings for s in seeds for row in runs[d, k, s][1:]]) for k in names
-    ]
-    if len(single) > 1 and len(settings) > 1:
-        area = np.concatenate([area, _transferred(area, single, names.index(BASELINE))[:, None]], axis=1)
-        names = [*names, TRANSFERRED]
-        spent = [*spent, np.nan]
-    return Part(settings, names, seeds, area, single, np.array(spent))
-
-
-def _area(rows: Rows) -> float:
-    return 100 * aubc([row["n_labeled"] for row in rows], [row["accuracy"] for row in rows])
-
-
-def _transferred(area: np.ndarray, single: list[int], base: int) -> np.ndarray:
-    """(settings, seeds) of the candidate that gains most over random on the other settings."""
-    gain = (area[:, single] - area[:, [base]]).mean(axis=2)  # (settings, candidates)
-    chosen = [single[int(np.delete(gain, d, axis=0).mean(axis=0).argmax())] for d in range(len(area))]
-    return np.stack([area[d, k] for d, k in enumerate(chosen)])
-
-
-def regret(part: Part) -> np.ndarray:
-    """How far each strategy is behind the best candidate in hindsight, (settings, strategies)."""
-    out: np.ndarray = part.mean[:, part.candidates].max(axis=1)[:, None] - part.mean
-    return out
+SECONDS = Path(__file__).parent / "results" / "auto-seconds.json"
 
 
 def significant(part: Part, others: Sequence[str], against: str) -> dict[str, np.ndarray]:
@@ -148,30 +70,32 @@ def significant(part: Part, others: Sequence[str], against: str) -> dict[str, np
 def overview(part: Part) -> list[str]:
     """One row for each strategy, best mean rank first."""
     mean, ranks = part.mean, mean_ranks(part.mean)[0]
-    behind, gain = regret(part), mean - mean[:, [part.strategies.index(BASELINE)]]
+    behind, gain = part.regret, mean - mean[:, [part.at(BASELINE)]]
     sure = significant(part, [k for k in part.strategies if k != BASELINE], BASELINE)
-    lines = [
-        "| strategy | mean rank | mean regret to the best candidate | largest regret | mean gain over random | "
-        "settings above / below random | significantly (Holm, all tests) | worst against random | CPU s per query |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for k in np.argsort(ranks, kind="stable"):
         name = part.strategies[k]
         worst, most = int(gain[:, k].argmin()), int(behind[:, k].argmax())
-        signs = sure.get(name, np.zeros(1))
-        cells = [
-            name,
-            f"{ranks[k]:.1f}",
-            f"{behind[:, k].mean():+.2f}",
-            f"{behind[most, k]:+.2f} ({part.settings[most]})",
-            f"{gain[:, k].mean():+.2f}",
-            f"{(gain[:, k] > 0).sum()} / {(gain[:, k] < 0).sum()}",
-            f"{(signs > 0).sum()} / {(signs < 0).sum()}",
-            f"{gain[worst, k]:+.2f} ({part.settings[worst]})",
-            "" if np.isnan(part.seconds[k]) else f"{part.seconds[k]:.3f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        at_worst = part.of(name)[worst] - part.of(BASELINE)[worst]
+        rows.append(
+            [
+                name,
+                f"{ranks[k]:.1f}",
+                f"{behind[:, k].mean():+.2f}",
+                f"{behind[most, k]:+.2f} ({part.settings[most]})",
+                f"{gain[:, k].mean():+.2f}",
+                f"{(gain[:, k] > 0).sum()} / {(gain[:, k] < 0).sum()}",
+                "" if name == BASELINE else _wins(sure[name]),
+                "" if name == BASELINE else f"{_interval(at_worst)} ({part.settings[worst]})",
+                "" if np.isnan(part.seconds[k]) else f"{part.seconds[k]:.3f}",
+            ]
+        )
+    return _table(
+        "strategy, mean rank, mean regret to the best candidate, largest regret, mean gain over random, "
+        "settings above / below random, wins / ties / losses against random (Holm), worst setting against random, "
+        "CPU s per query",
+        rows,
+    )
 
 
 def against_others(part: Part) -> list[str]:
@@ -179,27 +103,85 @@ def against_others(part: Part) -> list[str]:
     others = [k for k in part.strategies if k != SUBJECT]
     sure = significant(part, others, SUBJECT)
     ranks = mean_ranks(part.mean)[0]
-    lines = [
-        "| minus | difference, interval over settings | settings better | significantly (Holm) | worst |",
-        "|---|---|---|---|---|",
-    ]
-    for k in sorted(others, key=lambda name: ranks[part.strategies.index(name)]):
+    rows = []
+    for k in sorted(others, key=lambda name: ranks[part.at(name)]):
         difference = (part.of(SUBJECT) - part.of(k)).mean(axis=1)
         worst = int(difference.argmin())
-        lines.append(
-            f"| {k} | {_interval(difference)} | {(difference > 0).sum()}/{len(difference)} | "
-            f"{(sure[k] < 0).sum()} / {(sure[k] > 0).sum()} | {difference[worst]:+.2f} {part.settings[worst]} |"
+        rows.append(
+            [
+                k,
+                _interval(difference),
+                f"{(difference > 0).sum()}/{len(difference)}",
+                _wins(-sure[k]),
+                f"{difference[worst]:+.2f} {part.settings[worst]}",
+            ]
         )
-    return lines
+    return _table(
+        "minus, difference; interval over settings, settings better, wins / ties / losses (Holm), worst", rows
+    )
 
 
 def rival_by_setting(part: Part) -> list[str]:
     """`auto` minus its rival in every setting, interval over seeds."""
+    if RIVAL not in part.strategies:
+        return []
     sure = significant(part, [RIVAL], SUBJECT)[RIVAL]
-    lines = [f"| setting | `{SUBJECT}` minus `{RIVAL}`, interval over seeds | significant (Holm) |", "|---|---|---|"]
-    for d, name in enumerate(part.settings):
-        difference = part.of(SUBJECT)[d] - part.of(RIVAL)[d]
-        lines.append(f"| {name} | {_interval(difference)} | {'' if sure[d] == 0 else 'yes'} |")
+    rows = [
+        [name, _interval(part.of(SUBJECT)[d] - part.of(RIVAL)[d]), "" if sure[d] == 0 else "yes"]
+        for d, name in enumerate(part.settings)
+    ]
+    return _table(f"setting, `{SUBJECT}` minus `{RIVAL}`; interval over seeds, significant (Holm)", rows)
+
+
+def apart(part: Part) -> list[str]:
+    """Mean rank and gain over random of each strategy in each group of settings."""
+    if len(part.groups) < 2:
+        return []
+    gain = part.mean - part.mean[:, [part.at(BASELINE)]]
+    ranks = {name: mean_ranks(part.mean[inside])[0] for name, inside in part.groups.items()}
+    order = np.argsort(mean_ranks(part.mean)[0], kind="stable")
+    rows = [
+        [
+            part.strategies[k],
+            *(f"{ranks[g][k]:.1f}, {gain[inside, k].mean():+.2f}" for g, inside in part.groups.items()),
+        ]
+        for k in order
+    ]
+    lines = _table(["strategy", *(f"{g} ({inside.sum()})" for g, inside in part.groups.items())], rows)
+    told = [
+        f"{group} ({inside.sum()} settings) {_interval((part.of(SUBJECT) - part.of(RIVAL)).mean(axis=1)[inside])}"
+        for group, inside in part.groups.items()
+        if RIVAL in part.strategies
+    ]
+    return [
+        f"Mean rank, mean gain over random. A low budget begins with at most {FEW_LABELS:g} labels a class.",
+        "",
+        *lines,
+        "",
+        *([f"`{SUBJECT}` minus `{RIVAL}`: {'; '.join(told)}."] if told else []),
+    ]
+
+
+def fixed_choice(part: Part) -> list[str]:
+    """What one strategy for all settings is worth, if it is chosen on all settings but the one where it is used."""
+    base, real = part.at(BASELINE), [k for k, name in enumerate(part.strategies) if name != TRANSFERRED]
+    groups = {
+        "single candidates": part.candidates,
+        f"all but `{SUBJECT}`": [k for k in real if k != part.at(SUBJECT)],
+        "all": real,
+    }
+    lines = []
+    for what, among in groups.items():
+        if len(among) < 2 or len(part.settings) < 2:
+            continue
+        chosen = [among[k] for k in best_elsewhere(part.area, among, base)]
+        behind = np.array([part.regret[d, k] for d, k in enumerate(chosen)])
+        lead = np.array([part.mean[d, part.at(SUBJECT)] - part.mean[d, k] for d, k in enumerate(chosen)])
+        names = ", ".join(f"{part.strategies[k]} {n} times" for k, n in Counter(chosen).most_common())
+        lines.append(
+            f"- Among {what}: {names}; mean regret {behind.mean():+.2f}, largest {behind.max():+.2f}; "
+            f"`{SUBJECT}` minus it {_interval(lead)}."
+        )
     return lines
 
 
@@ -208,18 +190,31 @@ def learned(part: Part) -> list[str]:
     pairs = [(one, other) for one, other in PAIRS if {one, other} <= set(part.strategies)]
     if not pairs:
         return []
-    lines = [
-        "| learned | minus | difference, interval over settings | settings better | best | worst |",
-        "|---" * 6 + "|",
-    ]
-    for one, other in pairs:
+    p = np.array([[paired_p(row) for row in part.of(one) - part.of(other)] for one, other in pairs])
+    sure = holm(p.ravel()).reshape(p.shape) < 0.05
+    rows = []
+    for (one, other), mine in zip(pairs, sure, strict=True):
         difference = (part.of(one) - part.of(other)).mean(axis=1)
         best, worst = int(difference.argmax()), int(difference.argmin())
-        lines.append(
-            f"| {one} | {other} | {_interval(difference)} | {(difference > 0).sum()}/{len(difference)} | "
-            f"{difference[best]:+.2f} {part.settings[best]} | {difference[worst]:+.2f} {part.settings[worst]} |"
+        rows.append(
+            [
+                one,
+                other,
+                _interval(difference),
+                _verdict(difference),
+                _wins(np.sign(difference) * mine),
+                *(f"{difference[inside].mean():+.2f}" for inside in part.groups.values()),
+                f"{difference[best]:+.2f} {part.settings[best]}",
+                f"{difference[worst]:+.2f} {part.settings[worst]}",
+            ]
         )
-    return lines
+    header = ["learned", "minus", "difference; interval over settings", "it is", "wins / ties / losses (Holm)"]
+    useful = [
+        f"- {one}: {'useful' if verdict == 'ahead' else 'NOT useful'}, it is {verdict} compared with {other}"
+        for one, other, _, verdict, *_ in rows
+        if other in EQUAL
+    ]
+    return [*_table([*header, *part.groups, "best", "worst"], rows), *([""] if useful else []), *useful]
 
 
 def foresight(runs: Runs, part: Part) -> list[str]:
@@ -248,24 +243,21 @@ def foresight(runs: Runs, part: Part) -> list[str]:
 
 def by_setting(part: Part) -> list[str]:
     """Difference to random of every strategy in every setting."""
-    mean, base = part.mean, part.strategies.index(BASELINE)
+    mean, base = part.mean, part.at(BASELINE)
     order = [k for k in np.argsort(mean_ranks(mean)[0], kind="stable") if k != base]
-    lines = [
-        "| setting | random | " + " | ".join(part.strategies[k] for k in order) + " |",
-        "|---" * (len(order) + 2) + "|",
+    rows = [
+        [name, f"{mean[d, base]:.2f}", *(f"{mean[d, k] - mean[d, base]:+.2f}" for k in order)]
+        for d, name in enumerate(part.settings)
     ]
-    for d, name in enumerate(part.settings):
-        gains = " | ".join(f"{mean[d, k] - mean[d, base]:+.2f}" for k in order)
-        lines.append(f"| {name} | {mean[d, base]:.2f} | {gains} |")
-    return lines
+    return _table(["setting", "random", *(part.strategies[k] for k in order)], rows)
 
 
 def goals(part: Part) -> list[str]:
     """What was asked of `auto`, and whether it came so."""
     ranks = mean_ranks(part.mean)[0]
-    mine = part.strategies.index(SUBJECT)
-    ahead = [k for k in part.strategies if ranks[part.strategies.index(k)] < ranks[mine]]
-    behind = float(regret(part)[:, mine].mean())
+    mine = part.at(SUBJECT)
+    ahead = [k for k in part.strategies if ranks[part.at(k)] < ranks[mine]]
+    behind = float(part.regret[:, mine].mean())
     below = significant(part, [k for k in part.strategies if k != BASELINE], BASELINE)[SUBJECT]
     lost = [name for name, sign in zip(part.settings, below, strict=True) if sign < 0]
     lines = [
@@ -279,7 +271,28 @@ def goals(part: Part) -> list[str]:
         difference = (part.of(SUBJECT) - part.of(RIVAL)).mean(axis=1)
         found = t_interval(difference)
         lines.append(_goal(f"ahead of `{RIVAL}`, interval without zero", found.low > 0, _interval(difference)))
+    absent = [name for name in CONTROLS if name not in part.strategies]
+    if absent:
+        lines.append(f"- controls that were not run, so the table is not to be relied on: {', '.join(absent)}")
     return lines
+
+
+def seconds(path: Path) -> list[str]:
+    """Where the time of one query goes."""
+    if not path.exists():
+        return []
+    told = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        [r["strategy"], *(f"{1000 * r[part]:.0f}" for part in ("scoring", "search", "training", "total"))]
+        for r in told["records"]
+    ]
+    return [
+        f"Milliseconds of a query, mean over {told['settings']} settings, one thread; made by `{told['command']}`. "
+        "Scoring is what the candidates take (for `auto` the pass over the pool), search what comes after it, down to "
+        "the batch, training the heads that `auto` fits to judge by.",
+        "",
+        *_table("strategy, scoring, search, training, all", rows),
+    ]
 
 
 def _goal(what: str, met: bool, came: str) -> str:
@@ -289,6 +302,21 @@ def _goal(what: str, met: bool, came: str) -> str:
 def _interval(values: np.ndarray) -> str:
     found = t_interval(values)
     return f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _verdict(values: np.ndarray) -> str:
+    found = t_interval(values)
+    return "ahead" if found.low > 0 else "behind" if found.high < 0 else "level"
+
+
+def _wins(signs: np.ndarray) -> str:
+    """Wins / ties / losses."""
+    return f"{(signs > 0).sum()} / {(signs == 0).sum()} / {(signs < 0).sum()}"
+
+
+def _table(header: str | Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    names = header.split(", ") if isinstance(header, str) else list(header)
+    return [f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), *rows)]
 
 
 INTRODUCTION = f"""# Choices among strategies
@@ -301,12 +329,16 @@ missing here has not been run. Partial results were looked at while the run went
 Nobody tuned on the seeds 20 to 39. `auto` was tuned on seeds 100 to 154 of almost the same settings
 ([how](../../docs/decisions/auto.md)); each seed draws its own pool, but pools of one data set overlap. Intervals over
 settings treat settings as independent, though some share a data set. "{TRANSFERRED}" is a
-control: in each setting, the single candidate that gains most on average over all others; it is in the ranks. Every
-decision about significance is corrected over all settings and strategies of its table, which asks much of few seeds.
+control: in each setting, the single candidate that gains most on average over all others; it is in the ranks.
+
+A win is a setting where the mean over paired seeds is above and the paired t test says so after Holm's correction over
+all settings and strategies of its table, which asks much of few seeds; a tie is a setting where nothing can be said.
+Ahead and behind are differences whose interval over settings, not corrected, lies above or below zero. Learned weights
+are called useful only if they are ahead of equal weights on the same nominations.
 """
 
 
-def page(folder: Path) -> str:
+def page(folder: Path, spent: Path = SECONDS) -> str:
     """Write the tables as Markdown."""
     runs = read_runs(folder)
     lines = [INTRODUCTION]
@@ -322,13 +354,17 @@ def page(folder: Path) -> str:
         for title, body in (
             ("Goals", goals(part)),
             (f"`{SUBJECT}` minus others", against_others(part)),
-            (f"`{SUBJECT}` minus `{RIVAL}` by setting", rival_by_setting(part) if RIVAL in part.strategies else []),
+            (f"`{SUBJECT}` minus `{RIVAL}` by setting", rival_by_setting(part)),
+            ("Budgets and heads apart", apart(part)),
+            ("One strategy for all, chosen on the other settings", fixed_choice(part)),
             ("What learning is worth", learned(part)),
             ("Expected and realised gain of a batch, rank correlation over seeds", foresight(runs, part)),
             ("Difference to random by setting", by_setting(part)),
         ):
             lines += ["", f"### {title}", "", *body] if body else []
         lines.append("")
+    if body := seconds(spent):
+        lines += ["## Where the time goes", "", *body, ""]
     return "\n".join(lines)
 
 

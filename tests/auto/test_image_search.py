@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poolwise.auto.image_search import ImageSearch, autoal_images, open_gates
+from poolwise.auto import image_search
+from poolwise.auto.image_nets import ImageNets, Pictures, ranking_loss
+from poolwise.auto.image_search import ImageSearch, autoal_images, classify, open_gates
 from poolwise.auto.relaxed_top import pull_back, relaxed_top
 from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
 
@@ -81,20 +83,52 @@ def test_every_switch_changes_scores_or_choice(change: dict[str, Any]) -> None:
 
 def test_search_net_prefers_the_candidate_that_points_at_items_of_high_loss() -> None:
     """One candidate grades the items of a class that FitNet gets wrong, the other those it gets right."""
-    from poolwise.auto import image_search
-
     x, y = pictures(90)
     rng = np.random.default_rng(0)
     how = replace(SMALL, steps=240, search_rate=0.2, loss_module=False, fit_rate=1e-9)
     torch.manual_seed(0)
-    lab = image_search._Lab(torch, image_search._Eye(torch, x, x, "cpu"), how, rng)
-    wrong = np.where(y == 0, 1, y)
-    fit_net = image_search._Lab(torch, lab.see, replace(how, fit_rate=0.005, fit_steps=100), rng).fitted(
-        np.arange(90), wrong, 3
-    )
+    nets = ImageNets(torch, Pictures(torch, x, x, "cpu"), how.width, how.train_batch_size)
+    items = np.arange(90)
+    fit_net = nets.fitted(items, np.where(y == 0, 1, y), 3, 100, 0.005, rng)
     grades = np.column_stack([y == 0, y != 0]) * rng.uniform(0.5, 1, (90, 2))
-    net = lab.searched(fit_net, np.arange(90), y, grades)
-    assert lab.weights(net, np.arange(90))[:, 0].mean() > 0.6
+    net = image_search.searched(nets, how, fit_net, items, y, grades, rng)
+    assert image_search.weights_of(nets, net, items)[:, 0].mean() > 0.6
+
+
+def test_without_search_all_candidates_count_alike_on_the_same_nominations() -> None:
+    got = ask(replace(SMALL, steps=0))
+    assert got.notes["trust"] == dict.fromkeys(NAMES, pytest.approx(1 / 3, abs=1e-3))
+    assert got.notes["nominated"] == plain().notes["nominated"] and got.notes["search"] == "equal weights"
+    assert got.indices.tolist() != plain().indices.tolist()
+    x, y = pictures()
+    labeled = np.arange(0, 80, 2)
+    p = classify(x, labeled, y[labeled], np.arange(120), settings=SMALL)
+    doubt = 1 - np.sort(p, axis=1)[:, -1] + np.sort(p, axis=1)[:, -2]
+    doubt[labeled] = -1
+    margin = ask(replace(SMALL, steps=0), candidates=("margin",))
+    assert set(margin.indices.tolist()) == set(np.argsort(-doubt)[:10].tolist())
+
+
+def test_weights_are_compared_with_equal_ones_on_labels_that_fit_net_has_not_seen() -> None:
+    notes = plain().notes
+    assert notes["expected_gain"] > max(0, notes["gain_over_equal"])  # mean loss of the items chosen
+    assert np.isfinite(notes["gain_of_best_candidate"])
+    assert {"seconds_training", "seconds_scoring", "seconds_search", "seconds_choice"} <= notes.keys()
+
+
+def test_probabilities_are_those_of_labeled_classes() -> None:
+    x, y = pictures()
+    labeled = np.arange(0, 80, 2)
+    p = classify(x, labeled, 2 * y[labeled], np.arange(5), settings=SMALL)
+    assert p.shape == (5, 5) and (p[:, [1, 3]] == 0).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert classify(x, labeled, y[labeled], np.arange(0), settings=SMALL).shape == (0, 3)
+
+
+def test_ranking_loss_is_that_of_the_paper() -> None:
+    predicted, losses = torch.tensor([1.0, 2.0, 0.5, 2.5]), torch.tensor([3.0, 1.0, 2.0, 4.0])
+    # pairs (1, 3) and (2, 4): max(0, 1 - (1 - 0.5)) and max(0, 1 + (2 - 2.5))
+    assert float(ranking_loss(predicted, losses)) == pytest.approx((0.5 + 0.5) / 2)
 
 
 def test_color_pictures_one_candidate_and_the_whole_rest_as_batch() -> None:
@@ -121,5 +155,11 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     ):
         with pytest.raises(error, match=says):
             ask(**wrong)
-    with pytest.raises(OptionError, match="width"):
-        ImageSearch(width=1)
+    for options, says in (
+        ({"width": 1}, "width"),
+        ({"width": 6}, "multiple of 4"),
+        ({"steps": 2}, "steps"),
+        ({"fit_rate": 0.0}, "rates"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            ImageSearch(**options)

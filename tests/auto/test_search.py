@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from poolwise.auto.ridge import RidgeProblem, one_hot
-from poolwise.auto.search import Trial, item_weights, learn, loss_and_gradient
+from poolwise.auto.search import Trial, aim_at, compared, item_weights, learn, loss_and_gradient
 
 
 def worth(value: np.ndarray, count: int):  # type: ignore[no-untyped-def]
@@ -97,3 +97,12 @@ def test_among_candidates_that_know_nothing_the_choice_is_not_worse_than_chance(
         value = rng.random(200)  # of items that were not rehearsed on
         chosen.append(value[np.argsort(-graded(rng, 200, 7) @ weights)[:20]].mean())
     assert np.mean(chosen) > 0.5 - 3 * np.std(chosen, ddof=1) / np.sqrt(len(chosen))
+
+
+def test_weights_are_compared_with_equal_ones_and_with_the_best_candidate() -> None:
+    value = np.array([1.0, 2.0, 4.0, 8.0])
+    grades = np.array([[0.9, 0.0], [0.8, 0.5], [0.0, 0.6], [0.0, 1.0]])
+    trial = Trial(grades, np.ones((4, 1)), 2, aim_at(value, 2))
+    # means .45 .65 .3 .5 choose values 2 and 8; weights (0.1, 0.9) choose 8 and 4; alone: 1 and 2, or 8 and 4
+    found = compared([trial], [np.tile([0.1, 0.9], (4, 1))])
+    assert found == {"expected_gain": 6.0, "gain_over_equal": 1.0, "gain_of_best_candidate": 1.0}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import auto_table
+from benchmarks import auto_runs, auto_table
+from poolwise.bench.suite import load_suite
 
 NAMES = {"random": "random", "margin": "margin", "uherding": "uherding", "auto": "auto", "look": "look"}
 SEEDS = 6
@@ -39,6 +40,9 @@ def folder(tmp_path: Path) -> Path:
                             "seed": seed,
                             "round": r,
                             "n_labeled": 10 * (r + 1),
+                            "n_foreign": 0,
+                            "classes_seen": 3 if d else 6,
+                            "strength": None if d == 2 else 0.1,
                             "accuracy": accuracy,
                             "seconds_query_cpu": 0.1 * r,
                             "expected_gain": None if label != "look" or r == 0 else accuracy - rows[-1]["accuracy"],
@@ -59,7 +63,7 @@ def area(folder: Path, setting: int, name: str, seeds: int) -> float:
 
 
 def test_strategies_with_fewer_seeds_come_in_a_part_of_their_own(folder: Path) -> None:
-    first, second = auto_table.parts(auto_table.read_runs(folder))
+    first, second = auto_runs.parts(auto_runs.read_runs(folder))
     assert "look" not in first.strategies and len(first.seeds) == SEEDS
     assert "look" in second.strategies and len(second.seeds) == 4
     assert {first.strategies[k] for k in first.candidates} == {"margin", "uherding"}
@@ -67,19 +71,19 @@ def test_strategies_with_fewer_seeds_come_in_a_part_of_their_own(folder: Path) -
 
 
 def test_regret_and_the_transferred_candidate_equal_plain_loops(folder: Path) -> None:
-    part = auto_table.parts(auto_table.read_runs(folder))[0]
+    part = auto_runs.parts(auto_runs.read_runs(folder))[0]
     for d in range(3):
         best = max(area(folder, d, k, SEEDS) for k in ("margin", "uherding"))
         for k in ("random", "margin", "auto"):
-            got = auto_table.regret(part)[d, part.strategies.index(k)]
+            got = part.regret[d, part.strategies.index(k)]
             assert got == pytest.approx(best - area(folder, d, k, SEEDS))
         gains = {
             k: np.mean([area(folder, e, k, SEEDS) - area(folder, e, "random", SEEDS) for e in range(3) if e != d])
             for k in ("margin", "uherding")
         }
         chosen = max(gains, key=lambda k: gains[k])
-        assert part.of(auto_table.TRANSFERRED)[d].mean() == pytest.approx(area(folder, d, chosen, SEEDS))
-    assert part.of(auto_table.TRANSFERRED)[0].mean() == pytest.approx(area(folder, 0, "uherding", SEEDS))
+        assert part.of(auto_runs.TRANSFERRED)[d].mean() == pytest.approx(area(folder, d, chosen, SEEDS))
+    assert part.of(auto_runs.TRANSFERRED)[0].mean() == pytest.approx(area(folder, 0, "uherding", SEEDS))
 
 
 def test_the_page_tells_goals_controls_and_foresight(folder: Path) -> None:
@@ -89,6 +93,46 @@ def test_the_page_tells_goals_controls_and_foresight(folder: Path) -> None:
     assert "| look | one at random |" not in text  # the control was not run
     assert "- look: +1.00" in text
     assert "4 strategies" not in text and "## 5 strategies, 6 seeds" in text and "## 6 strategies, 4 seeds" in text
+
+
+def test_settings_are_told_apart_by_first_labels_and_by_head(folder: Path) -> None:
+    part = auto_runs.parts(auto_runs.read_runs(folder))[0]
+    assert {name: inside.tolist() for name, inside in part.groups.items()} == {
+        "low budget": [True, False, False],  # 10 labels of 6 classes, then of 3
+        "middle budget": [False, True, True],
+        "linear head": [True, True, False],
+        "other head": [False, False, True],
+    }
+    rows = {line.split(" | ")[0]: line for line in auto_table.apart(part)}
+    best = np.mean([area(folder, d, "auto", SEEDS) - area(folder, d, "random", SEEDS) for d in (1, 2)])
+    assert f"| 1.0, {best:+.2f} |" in rows["| auto"]
+
+
+def test_one_strategy_for_all_is_chosen_without_looking_at_the_setting(folder: Path) -> None:
+    part = auto_runs.parts(auto_runs.read_runs(folder))[0]
+    single, _, every = auto_table.fixed_choice(part)
+    assert "uherding 1 times" in single and "margin 2 times" in single  # margin is best in set 0 by far
+    assert "auto 3 times" in every and "minus it +0.00" in every
+
+
+def test_learned_weights_are_useful_only_if_ahead_of_equal_ones(folder: Path) -> None:
+    for path in sorted((folder / "cells").glob("*.json")):
+        setting, name, seed = path.stem.split("-")
+        rows = json.loads(path.read_text())["rows"]
+        for label, source, lead in (("autoal", "margin", 0.02), ("equal weights", "margin", 0.0)):
+            if name == source:
+                made = [row | {"strategy": label, "accuracy": row["accuracy"] + lead} for row in rows]
+                (folder / "cells" / f"{setting}-{label}-{seed}.json").write_text(json.dumps({"rows": made}))
+    text = auto_table.page(folder)
+    assert "- autoal: useful, it is ahead compared with equal weights" in text
+    assert "any of the union, equal weights, diverse" in text  # controls that were not run
+
+
+def test_every_control_is_in_the_suite() -> None:
+    suite = load_suite(Path(__file__).parents[2] / "benchmarks" / "suites" / "auto.toml")
+    labels = {use.label for use in suite.strategies}
+    assert {*auto_table.CONTROLS} - {auto_runs.TRANSFERRED} <= labels
+    assert {name for pair in auto_table.PAIRS for name in pair} <= labels
 
 
 def test_too_little_is_said_so(folder: Path) -> None:

@@ -10,16 +10,15 @@ is spread over the space. The loss-prediction module is left out: in the publish
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from poolwise.auto.clock import Clock
 from poolwise.auto.diversity import diverse_batch, top_batch
 from poolwise.auto.nominations import CANDIDATES, nominate, situation
 from poolwise.auto.rehearsal import Rehearsal, rehearse
-from poolwise.auto.search import Objective, Trial, hard_loss, item_weights, learn
+from poolwise.auto.search import Objective, Trial, aim_at, compared, item_weights, learn
 from poolwise.errors import OptionError
 from poolwise.kernels.blocks import Softmax, load_rows
 from poolwise.kernels.distances import UnitRows, min_sq_distance
@@ -103,9 +102,9 @@ def autoal(
         head_bias=head_bias,
         prob_samples=prob_samples,
     )
-    clock = [time.perf_counter()]
+    clock = Clock()
     found = nominate(now, candidates, batch_size, int(rng.integers(2**62)))
-    clock.append(time.perf_counter())
+    clock.lap("scoring")
     tried = [] if utility == "none" or len(found.names) == 1 else rehearse(now, found.names, splits, rng)
     trust: FloatArray = np.full((len(found.rows), len(found.names)), 1 / len(found.names))
     facts: dict[str, Any] = {"search": "equal weights" if utility == "none" else "too few labels or candidates"}
@@ -115,8 +114,9 @@ def autoal(
         features = _features(embeddings, logits, found.rows, labeled, weights)
         share = len(labeled) / (len(labeled) + shrink)
         trust = share * item_weights(parameters, features) + (1 - share) * trust
-        facts = {"search": utility, **_gains(trials, parameters, share)}
-    clock.append(time.perf_counter())
+        rehearsed = [share * item_weights(parameters, t.features) + (1 - share) / len(found.names) for t in trials]
+        facts = {"search": utility, **compared(trials, rehearsed)}
+    clock.lap("search")
     scores = (found.grades * trust).sum(axis=1)
     n_random = int(explore * batch_size)
     if diverse:
@@ -127,6 +127,7 @@ def autoal(
         rest = np.setdiff1d(unlabeled, chosen, assume_unique=True)
         chosen = np.concatenate([chosen, rng.permutation(rest)[:n_random]])
         gains = np.concatenate([gains, np.zeros(n_random)])
+    clock.lap("choice")
     return Picks(
         chosen,
         gains,
@@ -136,22 +137,15 @@ def autoal(
             **facts,
             **found.notes(),
             "nominated": len(found.rows),
-            "seconds_scoring": round(clock[1] - clock[0], 3),
-            "seconds_search": round(clock[2] - clock[1], 3),
-            "seconds_choice": round(time.perf_counter() - clock[2], 3),
+            **clock.laps,
         },
     )
 
 
 def _trial(one: Rehearsal, embeddings: Rows, utility: str, weights: str) -> Trial:
-    objective: Objective = one.problem.loss if utility == "gain" else _aim_at(one.surprise, one.quota)
+    objective: Objective = one.problem.loss if utility == "gain" else aim_at(one.surprise, one.quota)
     features = _of_items(one.probs, embeddings, one.rows, one.known) if weights == "items" else _ones(one.rows)
     return Trial(one.grades, features, one.quota, objective)
-
-
-def _aim_at(surprise: FloatArray, quota: int) -> Objective:
-    """The paper's objective: gates should be open for items of high loss."""
-    return lambda gates: (-float(gates @ surprise) / quota, -surprise / quota)
 
 
 def _features(embeddings: Rows, logits: Rows | None, rows: IndexArray, labeled: IndexArray, weights: str) -> FloatArray:
@@ -174,21 +168,3 @@ def _of_items(probs: Array, embeddings: Rows, rows: IndexArray, labeled: IndexAr
     if probs.shape[1] < 2:
         return np.column_stack([np.ones(n), np.zeros((n, 2)), rank])
     return np.column_stack([np.ones(n), margin(probs), entropy(probs) / np.log(probs.shape[1]), rank])
-
-
-def _gains(trials: Sequence[Trial], parameters: FloatArray, share: float) -> dict[str, float]:
-    """What the choice is worth in the rehearsals, and its lead, and the best candidate's, over equal weights."""
-    nothing = np.array([t.objective(np.zeros(len(t.grades)))[0] for t in trials])
-    equal = np.array([hard_loss(t, t.grades.mean(axis=1)) for t in trials])
-    learned = [
-        hard_loss(
-            t, (t.grades * (share * item_weights(parameters, t.features) + (1 - share) / t.grades.shape[1])).sum(1)
-        )
-        for t in trials
-    ]
-    alone = np.array([[hard_loss(t, t.grades[:, k]) for k in range(t.grades.shape[1])] for t in trials])
-    return {
-        "expected_gain": float((nothing - learned).mean()),
-        "gain_over_equal": float((equal - learned).mean()),
-        "gain_of_best_candidate": float((equal[:, None] - alone).mean(axis=0).max()),
-    }

@@ -2,47 +2,42 @@
 
 Source: Wang et al., "AutoAL: Automated Active Learning with Differentiable Query Strategy Search", ICML 2025, section 3
 (two halves of the labeled items; FitNet alone, then SearchNet, its loss-prediction module and FitNet in turn; items of
-high loss should get high scores). Loss-prediction module: Yoo & Kweon, "Learning Loss for Active Learning", CVPR 2019,
-section 3.
+high loss should get high scores).
 Differs from the paper: gates sum to the quota exactly (`relaxed_top`) in place of a mixture model and a count penalty;
 candidates nominate once, by FitNet's features of items that it was not fitted on; items are joined by number; the
-loss-prediction module acts through the layers that it shares with SearchNet; small residual networks with group
+loss-prediction module acts through the layers that it shares with SearchNet; small convolutional networks with group
 normalisation, from random weights, in place of ResNet-18. On cached embeddings use the strategy `autoal`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
+from poolwise.auto.clock import Clock
 from poolwise.auto.diversity import diverse_batch, top_batch
-from poolwise.auto.nominations import CANDIDATES, Situation, nominate, situation
+from poolwise.auto.image_nets import ImageNets, Pictures, head_of, ranking_loss, step
+from poolwise.auto.nominations import CANDIDATES, Nominations, Situation, nominate, situation
 from poolwise.auto.rehearsal import LEAST_ROWS, QUOTA, columns
 from poolwise.auto.relaxed_top import relaxed_top
-from poolwise.auto.search import COLD, HOT
+from poolwise.auto.search import COLD, HOT, Trial, aim_at, compared
 from poolwise.chance import rng_for
 from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
 from poolwise.models.weights import pick_device, require
 from poolwise.types import Array, FloatArray, IndexArray, Selection
-
-BLOCK_ROWS = 512
-"""Pictures of one pass without gradients."""
-HIDDEN = 32
-"""Units for each stage in the loss-prediction module."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSearch:
     """How the networks look and learn.
 
-    width : channels of the first of three stages; each later one has twice as many at half the size
-    fit_steps : gradient steps of FitNet alone, at least 1
-    steps : gradient steps in turn, at least 3
+    width : channels of the first of three stages, a multiple of 4; each later one has twice as many at half the size
+    fit_steps : gradient steps of FitNet alone, and of the network that nominates, at least 1
+    steps : gradient steps in turn, at least 3; 0 learns no weights: all candidates count alike, on the same nominations
     train_batch_size : pictures of a step, at least 4
     fit_rate, search_rate : learning rates of FitNet (Adam) and SearchNet (SGD); the paper has 0.005 for both
     loss_module : whether SearchNet also learns to predict FitNet's losses
@@ -61,9 +56,13 @@ class ImageSearch:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 4), ("fit_steps", 1), ("steps", 3), ("train_batch_size", 4)):
+        for name, least in (("width", 4), ("fit_steps", 1), ("train_batch_size", 4)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be at least {least}; got {getattr(self, name)}.")
+        if self.width % 4:
+            raise OptionError(f"width must be a multiple of 4 (groups of channels); got {self.width}.")
+        if self.steps != 0 and self.steps < 3:
+            raise OptionError(f"steps must be at least 3, or 0 for equal weights; got {self.steps}.")
         if not (self.fit_rate > 0 and self.search_rate > 0):
             raise OptionError(f"learning rates must be above 0; got {self.fit_rate} and {self.search_rate}.")
 
@@ -94,7 +93,8 @@ def autoal_images(
 
     Returns
     -------
-    Selection; notes hold the mean weights, FitNet's accuracy on the half it was not fitted on, and the seconds.
+    Selection; notes hold the mean weights, FitNet's accuracy on the half it was not fitted on, what the weights are
+    worth there against equal ones, and the seconds. `PoolStore.ask` records it in a pool.
 
     Raises
     ------
@@ -103,62 +103,96 @@ def autoal_images(
 
     Notes
     -----
-    Each candidate runs once on the pool and once on half of the labeled items. On the same device with the same seed
-    the batch is the same. Measured on one busy core, 64 pictures of 28 x 28 a step: 14 s for 180 steps, all included.
+    Each candidate runs once on the pool and once on half of the labeled items, on the features of a network that is
+    fitted to the labels (`classify` tells its probabilities). On the same device with the same seed the batch is the
+    same. Measured on one core: see benchmarks/results/autoal-images.md.
     """
     how = ImageSearch() if settings is None else settings
     labeled, labels = np.asarray(labeled, dtype=np.int64), np.asarray(labels, dtype=np.int64)
     rest = np.setdiff1d(np.arange(len(images)), labeled) if unlabeled is None else np.unique(unlabeled)
-    present, y = _check(images, labeled, labels, rest, batch_size)
+    present, y = _check(images, labeled, labels, rest)
+    if not 1 <= batch_size <= len(rest):
+        raise BudgetError(f"batch_size must be between 1 and {len(rest)} (unlabeled items); got {batch_size}.")
     torch = require("torch", "AutoAL on pictures")
-    rng = rng_for(seed, "autoal on pictures")
-    clock = [time.perf_counter()]
+    clock = Clock()
     with torch.random.fork_rng(range(torch.cuda.device_count())):
-        torch.manual_seed(int(rng.integers(2**62)))
-        see = _Eye(torch, images, images[labeled], pick_device(how.device))
-        lab = _Lab(torch, see, how, rng)
-        halves = _halves(y, rng)
-        fit_net = lab.fitted(labeled[halves[0]], y[halves[0]], len(present))
-        then, right = _situation_of(lab, fit_net, labeled, y, halves)
-        task_net = lab.fitted(labeled, y, len(present))
-        now = _whole(lab, task_net, labeled, y, rest)
-        clock.append(time.perf_counter())
+        nets = _nets(torch, images, labeled, how)
+        task_net = _task_net(nets, how, labeled, y, len(present), seed)
+        now = _whole(nets, task_net, labeled, y, rest)
+        clock.lap("training")
+        rng = rng_for(seed, "autoal on pictures")
         found = nominate(now, candidates, batch_size, int(rng.integers(2**62)))
-        quota = max(1, round(QUOTA * len(halves[1])))
-        rehearsed = nominate(then, found.names, quota, int(rng.integers(2**62)))
-        grades = columns(rehearsed, found.names, halves[1])
-        clock.append(time.perf_counter())
-        search_net = lab.searched(fit_net, labeled[halves[1]], y[halves[1]], grades)
-        trust = lab.weights(search_net, found.rows)  # (M, K)
-    clock.append(time.perf_counter())
+        clock.lap("scoring")
+        trust, facts = np.full(found.grades.shape, 1 / len(found.names)), {"search": "equal weights"}
+        if how.steps and len(found.names) > 1:
+            torch.manual_seed(int(rng.integers(2**62)))
+            trust, facts = _learned(nets, how, found, labeled, y, len(present), rng)
+    clock.lap("search")
     scores = (found.grades * trust).sum(axis=1)
     if how.diverse:
-        chosen, gains = diverse_batch(now.arrays["embeddings"], found.rows, scores, labeled, batch_size, rng)
+        spread = rng_for(seed, "spread over pictures")
+        chosen, gains = diverse_batch(now.arrays["embeddings"], found.rows, scores, labeled, batch_size, spread)
     else:
         chosen, gains = top_batch(found.rows, scores, batch_size)
-    seconds = np.diff(clock).round(3).tolist()
+    clock.lap("choice")
     return Selection(
         indices=chosen,
         scores=gains.astype(np.float32),
         strategy="autoal_images",
         options={**asdict(how), "candidates": tuple(candidates)},
         seed=seed,
-        seconds=float(time.perf_counter() - clock[0]),
+        seconds=sum(clock.laps.values()),
         components={"votes": (found.at(chosen) > 0).sum(axis=1)},
         notes={
             "trust": {name: round(float(w), 4) for name, w in zip(found.names, trust.mean(axis=0), strict=True)},
-            "search": "loss",
-            "accuracy_of_fit_net": right,
+            **facts,
             **found.notes(),
             "nominated": len(found.rows),
-            **dict(zip(("seconds_training", "seconds_scoring", "seconds_search"), seconds, strict=True)),
+            **clock.laps,
         },
     )
 
 
-def _check(
-    images: Array, labeled: IndexArray, labels: IndexArray, rest: IndexArray, batch_size: int
-) -> tuple[IndexArray, IndexArray]:
+def classify(
+    images: Array,
+    labeled: IndexArray,
+    labels: IndexArray,
+    items: IndexArray,
+    *,
+    seed: int = 0,
+    settings: ImageSearch | None = None,
+) -> FloatArray:
+    """Fit the network that nominates for `autoal_images` on labeled pictures, and tell its probabilities for others.
+
+    Parameters
+    ----------
+    images, labeled, labels : as `autoal_images`
+    items : (n,) pool indices
+    seed, settings : as `autoal_images`; the same ones give the same network
+
+    Returns
+    -------
+    (n, C) float64, rows sum to 1, C = largest label + 1; 0 for classes without labels.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If something does not fit, or there is too little to learn from.
+    """
+    how = ImageSearch() if settings is None else settings
+    labeled, labels = np.asarray(labeled, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    present, y = _check(images, labeled, labels, labeled[:0])
+    torch = require("torch", "a network on pictures")
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        nets = _nets(torch, images, labeled, how)
+        net = _task_net(nets, how, labeled, y, len(present), seed)
+        z = nets.look(net, np.asarray(items, dtype=np.int64))[1] if len(items) else np.empty((0, len(present)))
+    out = np.zeros((len(items), int(present[-1]) + 1))
+    out[:, present] = softmax(z.astype(np.float64), axis=1)
+    return out
+
+
+def _check(images: Array, labeled: IndexArray, labels: IndexArray, rest: IndexArray) -> tuple[IndexArray, IndexArray]:
     """Refuse what does not fit; the classes that have labels, and labels numbered within them."""
     if images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)) or images.dtype != np.uint8:
         raise ShapeError(
@@ -168,11 +202,10 @@ def _check(
         raise ShapeError(f"labeled has shape {labeled.shape} and labels {labels.shape}; expected (L,) both.")
     for name, indices in (("labeled", labeled), ("unlabeled", rest)):
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(images):
-            raise InputError(f"{name} must hold pool indices from 0 to {len(images) - 1}; got {indices.max()}.")
+            wrong = indices.min() if indices.min() < 0 else indices.max()
+            raise InputError(f"{name} must hold pool indices from 0 to {len(images) - 1}; got {wrong}.")
     if len(np.intersect1d(labeled, rest)) or len(np.unique(labeled)) < len(labeled):
         raise InputError("labeled and unlabeled share items, or labeled holds one twice; pass each item once.")
-    if not 1 <= batch_size <= len(rest):
-        raise BudgetError(f"batch_size must be between 1 and {len(rest)} (unlabeled items); got {batch_size}.")
     present, y = np.unique(labels, return_inverse=True)
     if len(labels) < LEAST_ROWS or len(present) < 2 or present[0] < 0:
         raise InputError(
@@ -182,6 +215,57 @@ def _check(
     return present, y.astype(np.int64)
 
 
+def _nets(torch: Any, images: Array, labeled: IndexArray, how: ImageSearch) -> ImageNets:
+    see = Pictures(torch, images, images[labeled], pick_device(how.device))
+    return ImageNets(torch, see, how.width, how.train_batch_size)
+
+
+def _task_net(nets: ImageNets, how: ImageSearch, labeled: IndexArray, y: IndexArray, n_classes: int, seed: int) -> Any:
+    """A network on all labels, by chance of its own."""
+    rng = rng_for(seed, "network on pictures")
+    nets.torch.manual_seed(int(rng.integers(2**62)))
+    return nets.fitted(labeled, y, n_classes, how.fit_steps, how.fit_rate, rng)
+
+
+def _whole(nets: ImageNets, net: Any, labeled: IndexArray, y: IndexArray, rest: IndexArray) -> Situation:
+    n = len(nets.see.images)
+    known = np.union1d(labeled, rest)
+    seen, _ = nets.look(net, known)
+    features = np.zeros((n, seen.shape[1]), dtype=np.float32)
+    features[known] = seen
+    labels = np.full(n, -1, dtype=np.int64)
+    labels[labeled] = y
+    return situation(np.sort(labeled), rest, labels, embeddings=features, **head_of(net))
+
+
+def _learned(
+    nets: ImageNets,
+    how: ImageSearch,
+    found: Nominations,
+    labeled: IndexArray,
+    y: IndexArray,
+    n_classes: int,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, dict[str, Any]]:
+    """Weights of the candidates for each nominated item, (M, K), and what they are worth on the labeled items."""
+    halves = _halves(y, rng)
+    fit_net = nets.fitted(labeled[halves[0]], y[halves[0]], n_classes, how.fit_steps, how.fit_rate, rng)
+    then, z = _half_known(nets, fit_net, labeled, y, halves[0], halves[1])
+    quota = max(1, round(QUOTA * len(halves[1])))
+    rehearsed = nominate(then, found.names, quota, int(rng.integers(2**62)))
+    grades = columns(rehearsed, found.names, halves[1])
+    items, classes = labeled[halves[1]], y[halves[1]]
+    surprise = -np.log(np.maximum(softmax(z.astype(np.float64), axis=1)[np.arange(len(z)), classes], 1e-12))
+    search_net = searched(nets, how, fit_net, items, classes, grades, rng)
+    trial = Trial(grades, np.ones((len(items), 1)), quota, aim_at(surprise, quota))
+    facts = {
+        "search": "loss",
+        "accuracy_of_fit_net": float((z.argmax(axis=1) == classes).mean()),
+        **compared([trial], [weights_of(nets, search_net, items)]),
+    }
+    return weights_of(nets, search_net, found.rows), facts
+
+
 def _halves(y: IndexArray, rng: np.random.Generator) -> tuple[IndexArray, IndexArray]:
     """Positions of two halves, sorted, each with every class that has two rows."""
     order = rng.permutation(len(y))
@@ -189,162 +273,71 @@ def _halves(y: IndexArray, rng: np.random.Generator) -> tuple[IndexArray, IndexA
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
-def _situation_of(
-    lab: _Lab, net: Any, labeled: IndexArray, y: IndexArray, halves: tuple[IndexArray, IndexArray]
-) -> tuple[Situation, float]:
-    """The labeled items as a pool of their own, half of it known; and FitNet's accuracy on the other half."""
-    features, logits = lab.look(net, labeled)
+def _half_known(
+    nets: ImageNets, net: Any, labeled: IndexArray, y: IndexArray, known: IndexArray, offered: IndexArray
+) -> tuple[Situation, Array]:
+    """The labeled items as a pool of their own, half of it known; and a network's outputs for the other half."""
+    features, z = nets.look(net, labeled)
     hidden = np.full(len(y), -1, dtype=np.int64)
-    hidden[halves[0]] = y[halves[0]]
-    right = float((logits[halves[1]].argmax(axis=1) == y[halves[1]]).mean())
-    return situation(halves[0], halves[1], hidden, embeddings=features, **lab.head(net)), right
+    hidden[known] = y[known]
+    return situation(known, offered, hidden, embeddings=features, **head_of(net)), z[offered]
 
 
-def _whole(lab: _Lab, net: Any, labeled: IndexArray, y: IndexArray, rest: IndexArray) -> Situation:
-    n = len(lab.see.images)
-    known = np.union1d(labeled, rest)
-    seen, _ = lab.look(net, known)
-    features = np.zeros((n, seen.shape[1]), dtype=np.float32)
-    features[known] = seen
-    labels = np.full(n, -1, dtype=np.int64)
-    labels[labeled] = y
-    return situation(np.sort(labeled), rest, labels, embeddings=features, **lab.head(net))
+def searched(
+    nets: ImageNets,
+    how: ImageSearch,
+    fit_net: Any,
+    items: IndexArray,
+    y: IndexArray,
+    grades: FloatArray,
+    rng: np.random.Generator,
+) -> Any:
+    """Train a SearchNet in turn with its loss-prediction module and FitNet, on items that FitNet has not seen.
 
+    Parameters
+    ----------
+    fit_net : a classifier; goes on learning, from items whose gates are open
+    items : (n,) pool indices
+    y : (n,) their classes
+    grades : (n, K) of the candidates
+    rng : draws the train batches
 
-@dataclass(frozen=True, slots=True)
-class _Eye:
-    """Pictures as (n, channels, H, W) tensors, scaled by mean and spread of the labeled ones."""
-
-    torch: Any
-    images: Array
-    known: Array
-    device: str
-    mean: FloatArray = field(init=False)
-    spread: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        flat = self.known.reshape(-1, self.channels).astype(np.float32)
-        object.__setattr__(self, "mean", flat.mean(axis=0))
-        object.__setattr__(self, "spread", np.maximum(flat.std(axis=0), 1.0))
-
-    @property
-    def channels(self) -> int:
-        return 3 if self.images.ndim == 4 else 1
-
-    def at(self, items: IndexArray) -> Any:
-        x = self.images[items].reshape(len(items), *self.images.shape[1:3], self.channels)
-        scaled = ((x - self.mean) / self.spread).transpose(0, 3, 1, 2)
-        return self.torch.as_tensor(np.ascontiguousarray(scaled, dtype=np.float32), device=self.device)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lab:
-    """Makes, trains and runs the networks."""
-
-    torch: Any
-    see: _Eye
-    how: ImageSearch
-    rng: np.random.Generator
-
-    def network(self, n_outputs: int) -> Any:
-        """Three stages, and a linear head on the means of the last one's channels."""
-        nn, width = self.torch.nn, self.how.width
-        sizes = [self.see.channels, width, 2 * width, 4 * width]
-        stages = [_stage(nn, sizes[i], sizes[i + 1], 1 if i == 0 else 2) for i in range(3)]
-        net = nn.ModuleDict({"stages": nn.ModuleList(stages), "head": nn.Linear(sizes[-1], n_outputs)})
-        net["judges"] = nn.ModuleList([nn.Linear(size, HIDDEN) for size in sizes[1:]])
-        net["predicted"] = nn.Linear(3 * HIDDEN, 1)
-        return net.to(self.see.device)
-
-    def fitted(self, items: IndexArray, y: IndexArray, n_classes: int) -> Any:
-        """A classifier, by plain cross-entropy."""
-        net = self.network(n_classes)
-        optimizer = self.torch.optim.Adam(net.parameters(), lr=self.how.fit_rate)
-        for _ in range(self.how.fit_steps):
-            pos = self._some(len(items))
-            _step(optimizer, self._losses(net, items[pos], y[pos]).mean())
-        return net
-
-    def searched(self, fit_net: Any, items: IndexArray, y: IndexArray, grades: FloatArray) -> Any:
-        """A SearchNet, learned in turn with its loss-prediction module and FitNet on the other half."""
-        torch, how = self.torch, self.how
-        net = self.network(grades.shape[1])
-        search = torch.optim.SGD(net.parameters(), lr=how.search_rate, momentum=0.9)
-        fit = torch.optim.Adam(fit_net.parameters(), lr=how.fit_rate)
-        for step in range(how.steps):
-            pos = self._some(len(items))
-            count = max(1, round(QUOTA * len(pos)))
-            temperature = HOT * (COLD / HOT) ** (step / max(1, how.steps - 1))
-            if step % 3 == 0:
-                with torch.no_grad():
-                    gates = self._gates(net, items[pos], grades[pos], count, temperature)
-                _step(fit, (gates * self._losses(fit_net, items[pos], y[pos])).sum() / count)
-                continue
+    Returns
+    -------
+    A network of K outputs.
+    """
+    torch = nets.torch
+    net = nets.network(grades.shape[1])
+    search = torch.optim.SGD(net.parameters(), lr=how.search_rate, momentum=0.9)
+    fit = torch.optim.Adam(fit_net.parameters(), lr=how.fit_rate)
+    for turn in range(how.steps):
+        pos = nets.some(len(items), rng)
+        count = max(1, round(QUOTA * len(pos)))
+        temperature = HOT * (COLD / HOT) ** (turn / max(1, how.steps - 1))
+        if turn % 3 == 0:
             with torch.no_grad():
-                losses = self._losses(fit_net, items[pos], y[pos])
-            if step % 3 == 1:
-                gates = self._gates(net, items[pos], grades[pos], count, temperature)
-                _step(search, -(gates * losses).sum() / count)
-            elif how.loss_module:
-                _step(search, _ranking_loss(self._predicted(net, items[pos]), losses))
-        return net
-
-    def weights(self, net: Any, items: IndexArray) -> FloatArray:
-        """(n, K) weights of the candidates for some items."""
-        _, z = self.look(net, items)
-        return np.asarray(softmax(z.astype(np.float64), axis=1))
-
-    def look(self, net: Any, items: IndexArray) -> tuple[Array, Array]:
-        """(n, 4 width) means of the last channels and (n, q) outputs, without gradients."""
-        parts = []
-        with self.torch.no_grad():
-            for start in range(0, len(items), BLOCK_ROWS):
-                means, z = self._run(net, items[start : start + BLOCK_ROWS])
-                parts.append((means[-1].cpu().numpy(), z.cpu().numpy()))
-        return np.concatenate([means for means, _ in parts]), np.concatenate([z for _, z in parts])
-
-    def head(self, net: Any) -> dict[str, Array]:
-        """The last layer, as strategies name it."""
-        head = net["head"]
-        return {
-            "head_weight": head.weight.detach().cpu().numpy().copy(),
-            "head_bias": head.bias.detach().cpu().numpy().copy(),
-        }
-
-    def _some(self, n: int) -> IndexArray:
-        return self.rng.permutation(n)[: self.how.train_batch_size]
-
-    def _run(self, net: Any, items: IndexArray) -> tuple[list[Any], Any]:
-        x, means = self.see.at(items), []
-        for stage in net["stages"]:
-            x = stage(x)
-            means.append(x.mean(dim=(2, 3)))
-        return means, net["head"](means[-1])
-
-    def _losses(self, net: Any, items: IndexArray, y: IndexArray) -> Any:
-        target = self.torch.as_tensor(y, device=self.see.device)
-        return self.torch.nn.functional.cross_entropy(self._run(net, items)[1], target, reduction="none")
-
-    def _predicted(self, net: Any, items: IndexArray) -> Any:
-        means, _ = self._run(net, items)
-        joined = [judge(mean).relu() for judge, mean in zip(net["judges"], means, strict=True)]
-        return net["predicted"](self.torch.cat(joined, dim=1))[:, 0]
-
-    def _gates(self, net: Any, items: IndexArray, grades: FloatArray, count: int, temperature: float) -> Any:
-        trust = self._run(net, items)[1].softmax(dim=1)
-        told = self.torch.as_tensor(grades.astype(np.float32), device=self.see.device)
-        return open_gates(self.torch, (trust * told).sum(dim=1), count, temperature)
+                gates = _gates(nets, net, items[pos], grades[pos], count, temperature)
+            step(fit, (gates * nets.losses(fit_net, items[pos], y[pos])).sum() / count)
+            continue
+        with torch.no_grad():
+            losses = nets.losses(fit_net, items[pos], y[pos])
+        if turn % 3 == 1:
+            gates = _gates(nets, net, items[pos], grades[pos], count, temperature)
+            step(search, -(gates * losses).sum() / count)
+        elif how.loss_module:
+            step(search, ranking_loss(nets.predicted(net, items[pos]), losses))
+    return net
 
 
-def _stage(nn: Any, n_in: int, n_out: int, stride: int) -> Any:
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1),
-        nn.GroupNorm(4, n_out),
-        nn.ReLU(),
-        nn.Conv2d(n_out, n_out, 3, padding=1),
-        nn.GroupNorm(4, n_out),
-        nn.ReLU(),
-    )
+def weights_of(nets: ImageNets, net: Any, items: IndexArray) -> FloatArray:
+    """(n, K) weights that a SearchNet gives the candidates for some items."""
+    return np.asarray(softmax(nets.look(net, items)[1].astype(np.float64), axis=1))
+
+
+def _gates(nets: ImageNets, net: Any, items: IndexArray, grades: FloatArray, count: int, temperature: float) -> Any:
+    trust = nets.run(net, items)[1].softmax(dim=1)
+    told = nets.torch.as_tensor(grades.astype(np.float32), device=nets.see.device)
+    return open_gates(nets.torch, (trust * told).sum(dim=1), count, temperature)
 
 
 def open_gates(torch: Any, scores: Any, count: int, temperature: float) -> Any:
@@ -355,17 +348,3 @@ def open_gates(torch: Any, scores: Any, count: int, temperature: float) -> Any:
     moved = scores - scores.detach()
     shift = (slope * moved).sum() / slope.sum().clamp(min=torch.finfo(scores.dtype).tiny)
     return fixed + slope * (moved - shift) / temperature
-
-
-def _ranking_loss(predicted: Any, losses: Any) -> Any:
-    """Pairs of items, the one of larger loss should be predicted larger by at least 1 (Yoo & Kweon, equation 2)."""
-    half = len(losses) // 2
-    apart = predicted[:half] - predicted[half : 2 * half]
-    sign = (losses[:half] > losses[half : 2 * half]).to(apart.dtype) * 2 - 1
-    return (1 - sign * apart).clamp(min=0).mean()
-
-
-def _step(optimizer: Any, loss: Any) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from poolwise.auto.clock import Clock
 from poolwise.auto.nominations import CANDIDATES, nominate, situation
 from poolwise.auto.rehearsal import rehearse
 from poolwise.registry import strategy
@@ -64,6 +65,7 @@ def look(
         head_bias=head_bias,
     )
     found = nominate(now, candidates, batch_size, int(rng.integers(2**62)))
+    clock = Clock()
     tried = rehearse(now, found.names, splits, rng)
     arm = int(rng.integers(len(found.names)))
     losses, expected = {}, {}
@@ -73,5 +75,6 @@ def look(
         losses = dict(zip(found.names, table.mean(axis=0).round(6).tolist(), strict=True))
         nothing = np.mean([one.problem.loss(np.zeros(len(one.rows)))[0] for one in tried])
         expected = {"expected_gain": float(nothing - table[:, arm].mean())}
-    notes = {"followed": found.names[arm], "validation_loss": losses, **expected, **found.notes()}
+    clock.lap("search")
+    notes = {"followed": found.names[arm], "validation_loss": losses, **expected, **found.notes(), **clock.laps}
     return Picks(found.stream(arm), np.linspace(1, 0.5, batch_size), {}, notes)

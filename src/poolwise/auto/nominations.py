@@ -8,6 +8,7 @@ are joined by pool index, never by position.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +83,7 @@ class Nominations:
     grades : (M, K); 1 for a candidate's first item down to 0.5 for its last, 0 for items it does not nominate
     left_out : candidate -> why it could not run
     merged : candidate -> the equal one that stands for it
+    seconds : that all candidates took
     """
 
     names: tuple[str, ...]
@@ -89,6 +91,7 @@ class Nominations:
     grades: FloatArray
     left_out: Mapping[str, str] = field(default_factory=dict)
     merged: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def stream(self, k: int) -> IndexArray:
         """Items of one candidate, its first choice first."""
@@ -106,7 +109,7 @@ class Nominations:
 
     def notes(self) -> dict[str, Any]:
         """Facts for the notes of a batch."""
-        out: dict[str, Any] = {"candidates": ", ".join(self.names)}
+        out: dict[str, Any] = {"candidates": ", ".join(self.names), "seconds_scoring": round(self.seconds, 3)}
         if self.left_out:
             out["left_out"] = "; ".join(f"{name}: {why}" for name, why in self.left_out.items())
         if self.merged:
@@ -133,6 +136,7 @@ def nominate(now: Situation, candidates: Sequence[str], count: int, seed: int) -
     UnknownNameError, OptionError
         If a candidate is none.
     """
+    start = time.perf_counter()
     chosen: dict[str, IndexArray] = {}
     left_out: dict[str, str] = {}
     for name in dict.fromkeys(candidates):
@@ -151,7 +155,8 @@ def nominate(now: Situation, candidates: Sequence[str], count: int, seed: int) -
     names = tuple(chosen)
     merged = _equals(names, grades)
     kept = [k for k, name in enumerate(names) if name not in merged]
-    return Nominations(tuple(names[k] for k in kept), rows, grades[:, kept], left_out, merged)
+    spent = time.perf_counter() - start
+    return Nominations(tuple(names[k] for k in kept), rows, grades[:, kept], left_out, merged, spent)
 
 
 def _equals(names: Sequence[str], grades: FloatArray) -> dict[str, str]:

@@ -25,12 +25,12 @@ Thinning out before or after the filter gives the same law, so only a random par
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from poolwise.auto.clock import Clock
 from poolwise.auto.head_quality import (
     Agreement,
     Quality,
@@ -126,7 +126,7 @@ def auto(
     alone take longer. Memory U + R D, or with cells U + D times the candidates.
     """
     _check_options(quality, filter_width, sigma)
-    clock = _Clock()
+    clock = Clock()
     y = labeled[:0] if labels is None else labels[labeled]
     rows = UnitRows(embeddings)
     judged = head_quality(embeddings, labeled, y) if quality is None else Quality(quality, None)
@@ -136,7 +136,7 @@ def auto(
     probs: Rows | None = None if logits is None else Softmax(logits)
     if probs is None and (own := own_head(embeddings, labeled, y)) is not None:
         probs, y = own
-    clock.lap("seconds_training")
+    clock.lap("training")
     plan = make_plan(len(unlabeled), len(labeled), batch_size, embeddings.shape[1], q, filter_width, reference, method)
     sample = _draw(unlabeled, plan.reference, rng)  # (R,) pool indices
     candidates = _candidates(probs, unlabeled, plan, rng)
@@ -144,7 +144,7 @@ def auto(
     doubt, rarity = _scores(probs, share, sample)
     mean = float(doubt.mean())
     weight = ((1 - tilt) + tilt * doubt / mean) * rarity if mean > 0 else rarity
-    clock.lap("seconds_scoring")
+    clock.lap("scoring")
     width = sigma
     if width is None:
         fair = math.sqrt(fair_radius(rows, unlabeled, len(labeled) + batch_size, rng))
@@ -152,7 +152,7 @@ def auto(
     cover = _cover(rows, candidates, sample, weight, width, labeled, batch_size, plan, rng)
     chosen = candidates[cover.positions]
     doubt, rarity = _scores(probs, share, chosen)
-    clock.lap("seconds_search")
+    clock.lap("search")
     return Picks(
         indices=chosen,
         scores=cover.gains,
@@ -179,18 +179,6 @@ def _check_options(quality: float | None, filter_width: float, sigma: float | No
         raise OptionError(f"auto: filter_width must be at least 4 (candidates per pick); got {filter_width}.")
     if sigma is not None and not sigma > 0:
         raise OptionError(f"auto: sigma must be above 0; got {sigma}. Leave it out to measure it.")
-
-
-class _Clock:
-    """Seconds between laps."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = round(now - self._last, 3), now
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,3 +81,26 @@ def hard_loss(trial: Trial, scores: FloatArray) -> float:
     gates = np.zeros(len(scores))
     gates[np.argsort(-scores, kind="stable")[: trial.count]] = 1
     return trial.objective(gates)[0]
+
+
+def aim_at(value: FloatArray, count: int) -> Objective:
+    """The paper's objective: gates should be open for items of high value, such as FitNet's loss of them."""
+    return lambda gates: (-float(gates @ value) / count, -value / count)
+
+
+def compared(trials: Sequence[Trial], weights: Sequence[FloatArray]) -> dict[str, float]:
+    """What choosing with (n, K) weights is worth in the trials; its lead, and the best candidate's, over equal ones.
+
+    Returns
+    -------
+    `expected_gain` over choosing nothing, `gain_over_equal`, `gain_of_best_candidate`: decreases of the mean loss.
+    """
+    nothing = np.array([t.objective(np.zeros(len(t.grades)))[0] for t in trials])
+    equal = np.array([hard_loss(t, t.grades.mean(axis=1)) for t in trials])
+    learned = [hard_loss(t, (t.grades * w).sum(axis=1)) for t, w in zip(trials, weights, strict=True)]
+    alone = np.array([[hard_loss(t, t.grades[:, k]) for k in range(t.grades.shape[1])] for t in trials])
+    return {
+        "expected_gain": float((nothing - learned).mean()),
+        "gain_over_equal": float((equal - learned).mean()),
+        "gain_of_best_candidate": float((equal[:, None] - alone).mean(axis=0).max()),
+    }

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from poolwise.auto.clock import Clock
 from poolwise.auto.nominations import Situation, ask, situation
 from poolwise.auto.rehearsal import LEAST_ROWS, MOST_ROWS
 from poolwise.auto.ridge import PENALTY, one_hot, reduced
@@ -69,7 +70,9 @@ def selectal(
     """
     now = situation(labeled, unlabeled, labels, embeddings=embeddings, logits=logits)
     names = (low, high, "random")
+    clock = Clock()
     errors = removal_errors(now, names, removed, repeats, rng)
+    clock.lap("search")
     name = tie
     if errors is not None:
         mean = errors.mean(axis=0)
@@ -83,8 +86,9 @@ def selectal(
     except (ArrayMissingError, InputError):
         name = "maxherding"  # no model yet
         chosen = ask(now, name, batch_size, seed)
+    clock.lap("scoring")
     told = {} if errors is None else dict(zip(names, errors.mean(axis=0).round(4).tolist(), strict=True))
-    notes = {"followed": name, "error_without": told, **chosen.notes}
+    notes = {"followed": name, "error_without": told, **chosen.notes, **clock.laps}
     if errors is not None:
         notes["expected_gain"] = float(errors.mean(axis=0).max() - errors.mean())
     return Picks(chosen.indices, chosen.scores, chosen.components, notes)
