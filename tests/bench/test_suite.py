@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from poolwise.bench.suite import load_suite, make_suite
+from poolwise.cli.bench import bench_app
 from poolwise.errors import InputError, OptionError, UnknownNameError
 from poolwise.train.learners import NamedLearner
 
@@ -98,3 +100,16 @@ def test_the_suite_of_the_guide_can_be_loaded(tmp_path):
     suite = load_suite(tmp_path / "mine.toml")
     assert suite.strategies[-1].label == "typiclust(n_neighbors=10)"
     assert suite.datasets[0].initial == 20
+
+
+def test_the_engine_of_the_command_line_is_the_one_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini.toml").write_text(
+        'seeds = 1\nstrategies = ["random"]\n'
+        '[[datasets]]\ntask = "test_blobs"\ninitial = 10\nbatch_size = 5\nrounds = 1\n'
+    )
+    answer = CliRunner().invoke(bench_app, ["mini.toml", "--engine", "rey"])
+    assert isinstance(answer.exception, UnknownNameError)
+    assert "did you mean 'ray'" in str(answer.exception)
+    answer = CliRunner().invoke(bench_app, ["mini.toml", "--address", "auto"])
+    assert isinstance(answer.exception, OptionError)

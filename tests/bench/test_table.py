@@ -58,6 +58,7 @@ def test_areas_and_differences_by_hand():
     assert lines["better"].final == pytest.approx(0.8 + mean)
     assert lines["better"].labels_to_match == pytest.approx(20, abs=0.1)
     assert lines["random"].labels_to_match == pytest.approx(40)
+    assert lines["better"].match_low <= lines["better"].labels_to_match <= lines["better"].match_high < 21
     assert lines["better"].seconds_query == 2.0  # the random start is no query of the strategy
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from poolwise.errors import ShapeError, UnknownNameError
+from poolwise.errors import InputError, ShapeError, UnknownNameError
 from poolwise.stats.paired import compare_to_baseline, holm, paired_p, win_tie_loss
 
 
@@ -66,3 +66,17 @@ def test_results_that_are_not_paired_are_refused():
         compare_to_baseline({"a": [1, 2], "b": [1]}, "a")
     with pytest.raises(UnknownNameError, match="random"):
         compare_to_baseline({"random": [1, 2]}, "randon")
+
+
+def test_nothing_is_claimed_while_the_interval_holds_zero() -> None:
+    values = {"random": [0.0] * 6, "a": [0.01, 0.02, 0.03, 0.01, 0.02, 0.005]}
+    for level in (0.9, 0.95, 0.9999):
+        (found,) = compare_to_baseline(values, "random", level=level)
+        assert found.p_holm < 0.05
+        assert (found.verdict() == "better") == found.difference.excludes(0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_result_that_is_not_finite_is_named(bad: float) -> None:
+    with pytest.raises(InputError, match="position 1 holds"):
+        compare_to_baseline({"random": [0.5, 0.6], "a": [0.5, bad]}, "random")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from poolwise.errors import ShapeError
-from poolwise.stats.savings import labels_saved
+from poolwise.stats.savings import labels_saved, labels_to_reach
 
 N = [10, 20, 30]
 
@@ -68,10 +68,53 @@ def test_intervals_of_ten_seeds_miss_the_truth_about_one_time_in_twenty() -> Non
     truth = 1000 - 1000 / 1.3
     rng = np.random.default_rng(5)
     missed = 0
-    for _ in range(400):
+    for _ in range(200):
         level = rng.normal(0, 0.01, (10, 1))  # seeds share their split
         base = base_truth + level + rng.normal(0, 0.005, (10, 10))
         ours = our_truth + level + rng.normal(0, 0.005, (10, 10))
         interval = labels_saved((n, base), (n, ours)).saved
         missed += not interval.low <= truth <= interval.high
     assert missed / 400 < 0.10
+
+
+def test_labels_to_reach_are_where_the_ends_of_the_band_cross() -> None:
+    curves = np.array([[0.5, 0.6, 0.7], [0.5, 0.6, 0.8], [0.5, 0.6, 0.9]])
+    found = labels_to_reach(N, curves, 0.7)
+    assert found.mean == pytest.approx(25)  # mean curve 0.5, 0.6, 0.8
+    half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    assert found.low == pytest.approx(20 + 10 * 0.1 / (0.2 + half))
+    assert found.high == np.inf and 0.8 - half < 0.7
+
+
+def test_targets_of_each_seed_take_out_what_the_seeds_share() -> None:
+    shift = np.array([-0.05, 0.0, 0.05])[:, None]
+    curves = np.array([[0.5, 0.6, 0.8]] * 3) + shift
+    alone = labels_to_reach(N, curves, 0.7)
+    paired = labels_to_reach(N, curves, 0.7 + shift.ravel())
+    assert (paired.low, paired.mean, paired.high) == pytest.approx((25, 25, 25))
+    assert alone.low < 25 < alone.high
+
+
+def test_one_seed_and_curves_that_never_get_there() -> None:
+    one = labels_to_reach(N, [[0.5, 0.6, 0.8]], 0.7)
+    assert (one.low, one.high) == (10, np.inf) and one.mean == pytest.approx(25)
+    never = labels_to_reach(N, [[0.5, 0.6, 0.6]] * 2, 0.9)
+    assert never.low == never.mean == never.high == np.inf
+    with pytest.raises(ShapeError, match="one per seed"):
+        labels_to_reach(N, [[0.5, 0.6, 0.7]], [0.1, 0.2])
+    with pytest.raises(ShapeError, match="one row per seed"):
+        labels_to_reach(N, [0.5, 0.6, 0.7], 0.6)
+
+
+def test_labels_to_reach_cover_the_crossing_of_the_true_curve() -> None:
+    rng = np.random.default_rng(0)
+    x = np.arange(10, 110, 10)
+    truth = 0.9 - 1.5 / np.sqrt(x + 5)
+    target = 0.7
+    crossing = (1.5 / (0.9 - target)) ** 2 - 5
+    missed = 0
+    for _ in range(400):
+        seeds = truth + 0.03 * rng.normal(size=(6, 1)) + 0.02 * rng.normal(size=(6, len(x)))
+        found = labels_to_reach(x, seeds, target)
+        missed += not found.low <= crossing <= found.high
+    assert missed <= 0.1 * 200  # 5 %, with three standard errors

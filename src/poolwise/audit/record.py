@@ -86,7 +86,9 @@ class Audit:
         """Say it in plain words, the most important first."""
         if self.accuracy is None:
             return list(self.missing)
-        said = [f"After {self.n_labels:,} labels accuracy is {_share(self.accuracy)}. {self._against_random()}"]
+        said = [
+            f"After {self.n_labels:,} labels accuracy is {_share(self.accuracy)}. {self._against_random()}".rstrip()
+        ]
         said.append(
             f"{self.n_audit:,} of these labels are random audit items that the model was not trained on"
             + (f"; {self.n_skipped:,} more were skipped and count nowhere." if self.n_skipped else ".")
@@ -126,6 +128,8 @@ class Audit:
         if needs is None:
             return ""
         if needs.low > self.n_labels:
+            if math.isinf(needs.low):
+                return "Random labels would not get there: their learning curve levels off below this accuracy."
             if math.isinf(needs.high):
                 about = "" if math.isinf(needs.mean) else f", about {_round(needs.mean):,}"
                 return f"Random labeling would have needed at least {_round(needs.low):,}{about}."

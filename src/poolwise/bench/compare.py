@@ -11,7 +11,8 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from poolwise.bench.results import Results, read_results
+from poolwise.bench.areas import read_curves
+from poolwise.bench.results import Results
 from poolwise.errors import InputError
 from poolwise.stats.curves import aubc
 from poolwise.stats.intervals import Interval, t_interval
@@ -57,7 +58,7 @@ def compare(a: Results | str | Path, b: Results | str | Path, *, level: float = 
 
     Parameters
     ----------
-    a, b : results, or their files or output folders
+    a, b : results, or their files or output folders, also those of the tabular benchmark
     level : confidence of the intervals
 
     Raises
@@ -65,7 +66,7 @@ def compare(a: Results | str | Path, b: Results | str | Path, *, level: float = 
     InputError
         If a file cannot be read, nothing is in both, or the curves cover different numbers of labels.
     """
-    old, new = (x if isinstance(x, Results) else read_results(x) for x in (a, b))
+    old, new = (read_curves(x) for x in (a, b))
     pairs = [[(dataset, name) for dataset in x.datasets() for name in x.strategies(dataset)] for x in (old, new)]
     both = [pair for pair in pairs[0] if pair in pairs[1]]
     if not both:
@@ -132,7 +133,8 @@ def to_rich(changes: Changes) -> Table:
             c.strategy,
             f"{100 * c.a:.2f}",
             f"{100 * c.b:.2f}",
-            f"{100 * d.mean:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]",
+            f"{100 * d.mean:+.2f} "
+            + (f"[{100 * d.low:+.2f}, {100 * d.high:+.2f}]" if np.isfinite(d.low) else "[one seed]"),
             f"{c.p_holm:.2g}",
             "yes" if c.paired else "no",
         )

@@ -22,7 +22,8 @@ from poolwise.bench.results import SCHEMA, Results, write_atomic, write_results
 from poolwise.bench.suite import Suite, load_suite, make_suite
 from poolwise.bench.tasks import Task, load_task
 from poolwise.engine import map_tasks
-from poolwise.errors import InputError, OptionError, PoolwiseError
+from poolwise.engine.door import check_settings
+from poolwise.errors import InputError, PoolwiseError
 from poolwise.registry import STRATEGIES
 from poolwise.types import plain
 
@@ -59,8 +60,7 @@ def run(
         If the suite or the data cannot be used, or every run failed.
     """
     plan = suite if isinstance(suite, Suite) else make_suite(suite) if isinstance(suite, Mapping) else load_suite(suite)
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise OptionError(f"workers must be a whole number of at least 1; got {workers!r}.")
+    check_settings(engine, workers, address)
     with tempfile.TemporaryDirectory(prefix="poolwise-bench-") as scratch:
         digests = _store_tasks(plan, Path(scratch), data_dir)
         cells = [

@@ -14,7 +14,10 @@ from poolwise.errors import InputError, unknown_name
 from poolwise.stats.curves import aubc, labels_to_target
 from poolwise.stats.intervals import Interval, t_interval
 from poolwise.stats.paired import Comparison, compare_to_baseline, holm
+from poolwise.stats.savings import labels_to_reach
 from poolwise.types import plain
+
+Curves = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Line:
     final, mean_class, entropy : accuracy, mean per-class accuracy and class entropy of the labels after the last round
     labels_to_match : labels at which the mean curve reaches the final accuracy of the baseline's mean curve; inf if
         it never does
+    match_low, match_high : interval of these labels, seed by seed against the baseline's final accuracy; high is inf
+        where the curve may never get there. Of the baseline itself, where its curve can first have been as high.
     seconds_query : mean processor seconds of one query, on one thread; NaN if there was none
     foreign : share of the labels after the last round that were answered "not of interest"
     """
@@ -43,6 +48,8 @@ class Line:
     mean_class: float
     entropy: float
     labels_to_match: float
+    match_low: float
+    match_high: float
     seconds_query: float
     foreign: float = 0.0
 
@@ -78,6 +85,7 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
     target = _mean_curve(curves[baseline])[1][-1]
     lines = []
     for name, found in curves.items():
+        match = _match(found, curves[baseline], level)
         last = [rows[-1] for rows in found.values()]
         bought = [row for rows in found.values() for row in rows if row["chosen_by"] == "strategy"]
         lines.append(
@@ -93,6 +101,8 @@ def _summarise_dataset(results: Results, dataset: str, baseline: str, level: flo
                 mean_class=_mean(last, "mean_class_accuracy"),
                 entropy=_mean(last, "class_entropy"),
                 labels_to_match=labels_to_target(*_mean_curve(found), target),
+                match_low=match.low,
+                match_high=match.high,
                 seconds_query=_mean(bought, "seconds_query_cpu") if bought else float("nan"),
                 foreign=float(np.mean([row["n_foreign"] / row["n_labeled"] for row in last])),
             )
@@ -108,13 +118,21 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
     return float(np.mean([row[key] for row in rows]))
 
 
-def _mean_curve(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> tuple[list[float], list[float]]:
+def _mean_curve(found: Curves) -> tuple[list[float], list[float]]:
     """Average the curves of all seeds; they have the same numbers of labels, as they come from one suite."""
     curves = list(found.values())
     return (
         [float(row["n_labeled"]) for row in curves[0]],
         np.mean([[row["accuracy"] for row in rows] for rows in curves], axis=0).tolist(),
     )
+
+
+def _match(found: Curves, baseline: Curves, level: float) -> Interval:
+    """Labels at which a strategy reaches the baseline's final accuracy, on the seeds that both have."""
+    seeds = sorted(set(found) & set(baseline))
+    labels = [row["n_labeled"] for row in found[seeds[0]]]
+    ours = [[row["accuracy"] for row in found[seed]] for seed in seeds]
+    return labels_to_reach(labels, ours, [baseline[seed][-1]["accuracy"] for seed in seeds], level=level)
 
 
 def _against(areas: Mapping[str, Mapping[int, float]], name: str, baseline: str, level: float) -> Comparison:

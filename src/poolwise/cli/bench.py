@@ -13,10 +13,13 @@ import poolwise.pool  # noqa: F401  (registers every strategy)
 from poolwise.bench.compare import compare as compare_results
 from poolwise.bench.compare import to_rich as comparison_table
 from poolwise.bench.leaderboard import leaderboard as make_leaderboard
+from poolwise.bench.power import seeds_for
 from poolwise.bench.run import run as run_suite
 from poolwise.bench.suite import BUNDLED, bundled_names, describe, load_suite
 from poolwise.bench.table import summarise, to_dict, to_markdown, to_rich
 from poolwise.bench.tabular import format_table, run_tabular
+from poolwise.bench.tabular.curves import write_curves
+from poolwise.bench.tabular.protocol import N_INITIAL
 from poolwise.cli.arguments import Address
 from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
 from poolwise.report.build_bench import bench_report
@@ -64,11 +67,23 @@ def run(
 
     Example:  poolwise bench low-budget
     """
+    if suite == "tabular" and not Path(suite).is_file():
+        beside = None if data_dir is None else data_dir / "tabular" if (data_dir / "tabular").is_dir() else data_dir
+        tabular(seeds=seeds or 100, data_dir=beside, workers=workers, out=out, as_json=as_json)
+        return
     plan = load_suite(suite)
     plan = replace(plan, seeds=plan.seeds[:seeds])
     folder = out or Path("runs") / Path(suite).stem
     with show_progress():
-        results = run_suite(plan, out=folder, workers=workers, data_dir=data_dir, resume=not fresh)
+        results = run_suite(
+            plan,
+            out=folder,
+            workers=workers,
+            data_dir=data_dir,
+            resume=not fresh,
+            engine=engine,
+            address=address,
+        )
         page = bench_report(folder / "results.parquet", folder / "report.html")
     lines = summarise(results)
     (folder / "table.md").write_text(to_markdown(lines, results), encoding="utf-8")
@@ -99,19 +114,61 @@ def list_suites(
 
 @bench_app.command("compare")
 def compare(
-    a: Annotated[Path, typer.Argument(exists=True, help="results.parquet of one run.")],
-    b: Annotated[Path, typer.Argument(exists=True, help="results.parquet of another.")],
+    a: Annotated[Path, typer.Argument(exists=True, help="Results of one run: a file, or the folder that holds it.")],
+    b: Annotated[Path, typer.Argument(exists=True, help="Results of another.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare two result files, paired by data set, strategy and seed.
+    """Compare two result files, of suites or of the tabular benchmark, paired by data set, strategy and seed.
 
-    Example:  poolwise bench compare runs/a/results.parquet runs/b/results.parquet
+    Example:  poolwise bench compare runs/before runs/after
     """
     changes = compare_results(a, b)
     if as_json:
         echo_json(changes.to_dict())
-    else:
-        echo_rich(comparison_table(changes))
+        return
+    echo_rich(comparison_table(changes))
+    for name, only in (("A", changes.only_a), ("B", changes.only_b)):
+        if only:
+            say(f"Only in {name}: {', '.join(f'{strategy} on {dataset}' for dataset, strategy in only)}")
+
+
+@bench_app.command("power")
+def power(
+    results: Annotated[
+        Path, typer.Argument(exists=True, help="Results of a run: a file, or the folder that holds it.")
+    ],
+    effect: Annotated[float, typer.Option(min=0.0, help="Difference in points of AUBC that should be seen.")] = 0.5,
+    wanted: Annotated[float, typer.Option(min=0.0, max=1.0, help="Probability of seeing it.")] = 0.8,
+    against: Annotated[str | None, typer.Option(help="Baseline; default: that of the suite, or random.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how many seeds a comparison with the baseline needs, from the spread over the seeds that were run.
+
+    Example:  poolwise bench power runs/low-budget --effect 0.5
+    """
+    found = seeds_for(results, baseline=against, effect=effect / 100, wanted=wanted)
+    if as_json:
+        echo_json(found.to_dict())
+        return
+    title = f"Seeds to see {effect:g} points over {found.baseline} with {100 * wanted:g} % probability"
+    echo_table(
+        title,
+        [
+            {
+                "dataset": line.dataset,
+                "strategy": line.strategy,
+                "seeds run": line.n_seeds,
+                "difference": f"{100 * line.difference:+.2f}",
+                "spread": None if line.spread is None else f"{100 * line.spread:.2f}",
+                "power now": None if line.power is None else f"{100 * line.power:.0f} %",
+                "seeds needed": line.seeds,
+                "cautiously": line.seeds_cautious,
+            }
+            for line in found.lines
+        ],
+    )
+    if any(line.spread is None for line in found.lines):
+        say("One seed says nothing about spread: run at least three, such as with `--seeds 3`.")
 
 
 @bench_app.command("leaderboard")
@@ -152,7 +209,9 @@ def add_method() -> None:
 @bench_app.command("tabular")
 def tabular(
     datasets: Annotated[str, typer.Option(help="Names, separated by commas.")] = "appendicitis,sonar,ionosphere",
-    strategies: Annotated[str, typer.Option(help="Names, separated by commas.")] = "random,us,kcenter",
+    strategies: Annotated[
+        str, typer.Option(help="Names, separated by commas: of this benchmark, or any of `poolwise strategies`.")
+    ] = "random,us,kcenter",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 100,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of svmlight files, gzipped or not; default: ../shared/data/tabular.")
@@ -164,6 +223,10 @@ def tabular(
     ] = "svm-rbf",
     batch_size: Annotated[int, typer.Option(min=1, help="Items in a query.")] = 1,
     budget: Annotated[int | None, typer.Option(min=1, help="Labels to buy; default: the whole pool.")] = None,
+    initial: Annotated[int, typer.Option(min=2, help="Labels known at the start; 20 are published.")] = N_INITIAL,
+    curves: Annotated[
+        Path | None, typer.Option(help="CSV file for the curves of accuracy, F1 and AUC; trains all models once more.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one row per run as JSON.")] = False,
 ) -> None:
     """Run the pool-based benchmark on tabular data and print our numbers next to the published ones.
@@ -181,7 +244,11 @@ def tabular(
             model=model,
             batch_size=batch_size,
             budget=budget,
+            n_initial=initial,
         )
+        if curves is not None:
+            write_curves(results.rows, curves, data_dir=data_dir, workers=workers)
+            say(f"Curves: {curves}")
     if as_json:
         for dataset, reason in results.missing:
             say(f"missing: {dataset}: {reason}")

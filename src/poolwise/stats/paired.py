@@ -37,8 +37,8 @@ class Comparison:
     losses: int
 
     def verdict(self, alpha: float = 0.05) -> Literal["better", "worse", "unclear"]:
-        """Say what the corrected test allows to say."""
-        if self.p_holm >= alpha:
+        """Say what the corrected test allows to say; nothing while the interval holds 0."""
+        if self.p_holm >= alpha or not self.difference.excludes(0.0):
             return "unclear"
         return "better" if self.difference.mean > 0 else "worse"
 
@@ -63,8 +63,8 @@ def compare_to_baseline(
     ------
     UnknownNameError
         If the baseline is not among the names.
-    ShapeError
-        If the numbers of results differ.
+    ShapeError, InputError
+        If the numbers of results differ, there are none, or one is not finite.
     """
     if baseline not in values:
         raise unknown_name("baseline", baseline, values)
@@ -82,6 +82,12 @@ def paired_differences(a: Any, b: Any) -> NDArray[np.float64]:
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ShapeError(f"paired results have shapes {x.shape} and {y.shape}; every seed needs one result in both.")
+    if not (np.isfinite(x) & np.isfinite(y)).all():
+        place = int(np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))[0])
+        raise InputError(
+            f"paired results must be finite; position {place} holds {x[place]} and {y[place]}. "
+            "Leave that seed out of both."
+        )
     return x - y
 
 

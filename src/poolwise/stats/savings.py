@@ -16,7 +16,7 @@ from scipy import stats
 
 from poolwise.errors import ShapeError
 from poolwise.stats.curves import labels_to_target
-from poolwise.stats.intervals import Interval
+from poolwise.stats.intervals import Interval, t_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,44 @@ class Savings:
     n_strategy: float
     saved: Interval
     reached_by: int
+
+
+def labels_to_reach(n_labeled: Any, curves: Any, target: Any, *, level: float = 0.95) -> Interval:
+    """Find the labels at which the mean of several learning curves first reaches a target.
+
+    The bounds are where the upper and the lower end of the t interval over seeds, made at each number of labels, get
+    there: all numbers of labels at which the target is not excluded.
+
+    Parameters
+    ----------
+    n_labeled : (R + 1,) increasing
+    curves : (n, R + 1), one row for each seed
+    target : one number, or (n,) numbers, one for each seed: what another strategy reached there
+    level : confidence
+
+    Returns
+    -------
+    Interval of labels; inf where the curve, or the end of its interval, never gets there within the curve. With one
+    seed the bounds are the first number of labels and inf.
+
+    Raises
+    ------
+    ShapeError
+        If they do not fit together, or there is no curve.
+    """
+    gaps = np.asarray(curves, dtype=np.float64)
+    aims = np.asarray(target, dtype=np.float64)
+    if gaps.ndim != 2 or not len(gaps) or aims.shape not in ((), (len(gaps),)):
+        raise ShapeError(
+            f"curves have shape {gaps.shape} and targets {aims.shape}; expected one row per seed, and one target or "
+            "one per seed."
+        )
+    gaps = gaps - aims.reshape(-1, 1)
+    bands = [t_interval(column, level=level) for column in gaps.T]
+    low, mean, high = (
+        labels_to_target(n_labeled, [getattr(band, end) for band in bands], 0.0) for end in ("high", "mean", "low")
+    )
+    return Interval(mean, low, high, level, len(gaps))
 
 
 def labels_saved(baseline: tuple[Any, Any], strategy: tuple[Any, Any], *, level: float = 0.95) -> Savings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from poolwise.bench.tabular.protocol import Cell, make_cell
 from poolwise.bench.tabular.reference import published
 from poolwise.bench.tabular.registry import TABULAR, State, tabular
 from poolwise.bench.tabular.results import read_rows
-from poolwise.bench.tabular.run import _data_digest, _load
+from poolwise.bench.tabular.run import _data_digest, load_readable
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.errors import BudgetError, InputError, OptionError, UnknownNameError
 from poolwise.kernels.sampling import best_first
@@ -97,6 +98,71 @@ def test_machine_form_has_the_promised_keys(folder: Path) -> None:
     assert json.loads(json.dumps(form)) == form
     assert [(r["strategy"], r["seed"]) for r in form["rows"]] == [("random", 0), ("random", 1), ("us", 0), ("us", 1)]
     assert set(form["rows"][0]) == {"dataset", "strategy", "seed", "aubc", "aubc_noinit", "final"}
+
+
+def test_machine_form_is_rows_alone_unless_something_could_not_be_run(folder: Path) -> None:
+    assert set(run_tabular(["two"], ["us"], seeds=1, data_dir=folder, budget=2).to_dict()) == {"rows"}
+    form = run_tabular(["two", "gone", "three"], ["quire"], seeds=1, data_dir=folder, budget=2).to_dict()
+    assert set(form) == {"rows", "missing", "refused"}
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Files of other people: each name says what is the matter with it."""
+    lines = [f"{i % 2} 1:{i / 7} 2:{(i * i) % 13}" for i in range(60)]
+    files = {
+        "zero_one.txt": lines,
+        "one_two.svm": [f"{1 + int(line[0])}{line[1:]}" for line in lines],
+        "constant.libsvm": [line + " 3:7" for line in lines],
+        "ten.dat": [f"{i % 10} 1:{i % 10}.5 2:{i}" for i in range(200)],
+        "tiny.txt": lines[:12],
+        "alike.txt": [f"1{line[1:]}" for line in lines],
+        "notnumber.txt": [*lines[:5], "1 1:nan 2:3", *lines[5:]],
+        "prose.txt": ["These are the data of a study.", "Ask us for more."],
+        "empty.txt": [],
+        "far.txt": ["1 1:1", "0 99999999999999:1"],
+    }
+    for name, body in files.items():
+        (tmp_path / name).write_text("\n".join(body))
+    whole = gzip.compress("\n".join(lines).encode())
+    (tmp_path / "packed.txt.gz").write_bytes(whole)
+    (tmp_path / "cut.txt.gz").write_bytes(whole[:-30])
+    (tmp_path / "damaged.txt.gz").write_bytes(whole[:30] + b"\x00" * 20 + whole[50:])
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\x01" * 20)
+    return tmp_path
+
+
+BROKEN = ("alike", "bytes", "cut", "damaged", "empty", "far", "notnumber", "prose")
+
+
+def test_a_folder_of_odd_files_runs_what_can_be_read_and_names_the_rest(odd: Path) -> None:
+    results = run_tabular([], ["us"], seeds=6, data_dir=odd, budget=3)
+    assert sorted(name for name, _ in results.missing) == sorted(BROKEN)
+    for name, reason in results.missing:
+        assert name in reason, reason
+    assert dict(results.missing)["notnumber"].startswith("notnumber.txt, line 6")
+    areas = {name: [row.aubc for row in results.rows if row.dataset == name] for name in ("zero_one", "one_two")}
+    assert areas["zero_one"] == areas["one_two"]
+    assert {row.dataset for row in results.rows} >= {"zero_one", "one_two", "constant", "packed"}
+    assert len({seed for name, seed, _ in results.skipped if name == "tiny"}) == 6
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_alone_is_an_error_that_names_it(odd: Path, name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        run_tabular([name], ["us"], seeds=1, data_dir=odd, budget=3)
+
+
+def test_a_set_too_small_for_the_initial_labels_says_what_to_type(odd: Path) -> None:
+    with pytest.raises(InputError, match=r"7 train rows leave nothing.*--initial"):
+        run_tabular(["tiny"], ["us"], seeds=3, data_dir=odd)
+    assert run_tabular(["tiny"], ["us"], seeds=3, data_dir=odd, n_initial=4).rows
+
+
+def test_an_index_of_another_kind_is_named(odd: Path) -> None:
+    (odd / "index.csv").write_text("file;rows\nzero_one;60\n")
+    with pytest.raises(InputError, match=r"index.csv with the columns name"):
+        run_tabular(["zero_one"], ["us"], seeds=1, data_dir=odd)
 
 
 def test_rows_do_not_depend_on_workers(folder: Path) -> None:
@@ -181,7 +247,7 @@ def test_rows_of_other_code_or_other_data_are_run_again(
     assert [rows_after("a"), rows_after("a"), rows_after("b")] == [1, 1, 2]
     with (folder / "two-svmstyle.txt").open("a") as file:
         file.write("+1 1:0.5 2:0.5\n")
-    _load.cache_clear()
+    load_readable.cache_clear()
     _data_digest.cache_clear()
     assert rows_after("b") == 3
 

@@ -14,19 +14,33 @@ from sklearn.svm import SVC
 from poolwise.bench.tabular import run_tabular
 from poolwise.bench.tabular.evaluate import Evaluator
 from poolwise.bench.tabular.logistic import retrain_with_each, train_logistic, with_one
+from poolwise.bench.tabular.multilogistic import train_softmax
 from poolwise.bench.tabular.protocol import Cell
 from poolwise.bench.tabular.registry import TABULAR, State
 from poolwise.bench.tabular.simplex import solve_capped
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.bench.tabular.smo import solve_machine
-from poolwise.bench.tabular.strategies import albl, bmdr, dwus, graph_density, hier, hintsvm, lal, mcm, qbc, spal, us_nc
+from poolwise.bench.tabular.strategies import (
+    albl,
+    bmdr,
+    dwus,
+    graph_density,
+    hier,
+    hintsvm,
+    lal,
+    mcm,
+    qbc,
+    spal,
+    us_nc,
+    vr,
+)
 from poolwise.chance import rng_for
 from poolwise.errors import OptionError
 from poolwise.strategies import coreset
 
 from .conftest import blobs, cell_of
 
-TWO_CLASSES = {"albl", "bmdr", "dwus", "hintsvm", "lal", "quire", "quire_libact", "spal", "vr"}
+TWO_CLASSES = {"albl", "bmdr", "dwus", "hintsvm", "lal", "quire", "quire_libact", "spal"}
 
 
 def state_of(cell: Cell, n_labeled: int = 20, seed: int = 0, batch_size: int = 1) -> State:
@@ -225,6 +239,59 @@ def test_vr_by_gradients_of_every_prediction() -> None:
             value += base.predict_proba(cell.x_train[[s]])[0, label] * total
         values.append(value)
     assert TABULAR["vr"].query(state)[0] == state.unlabeled[int(np.argmin(values))]
+
+
+def test_vr_of_three_classes_by_differences_of_every_prediction() -> None:
+    cell = cell_of(blobs(42, 2, 3))
+    state = state_of(cell)
+    x = np.column_stack([cell.x_train, np.ones(len(cell.x_train))])
+
+    def fit(rows: list[int], labels: list[int]) -> np.ndarray:
+        model = LogisticRegression(C=1.0, tol=1e-12, max_iter=100_000).fit(cell.x_train[rows], labels)
+        return np.column_stack([model.coef_, model.intercept_])
+
+    def predict(weights: np.ndarray, row: int) -> np.ndarray:
+        z = np.exp(weights @ x[row])
+        return z / z.sum()
+
+    def slopes(weights: np.ndarray, row: int) -> np.ndarray:  # (C, weights): by central differences
+        columns = []
+        for place in range(weights.size):
+            step = np.zeros(weights.size)
+            step[place] = 1e-5
+            above, below = (predict(weights + sign * step.reshape(weights.shape), row) for sign in (1, -1))
+            columns.append((above - below) / 2e-5)
+        return np.column_stack(columns)
+
+    base = fit(list(range(20)), cell.y_train[:20].tolist())
+    values = []
+    for s in state.unlabeled.tolist():
+        value = 0.0
+        for label in range(3):
+            rows = [*range(20), s]
+            weights = fit(rows, [*cell.y_train[:20].tolist(), label])
+            fisher = np.eye(weights.size) / 100
+            for row in rows:  # expected outer product of the gradients of the log likelihood
+                for c in range(3):
+                    score = slopes(weights, row)[c] / predict(weights, row)[c]
+                    fisher += predict(weights, row)[c] * np.outer(score, score)
+            inverse = np.linalg.inv(fisher)
+            total = sum(float(g @ inverse @ g) for u in state.unlabeled.tolist() for g in slopes(weights, u))
+            value += predict(base, s)[label] * total
+        values.append(value)
+    assert TABULAR["vr"].query(state)[0] == state.unlabeled[int(np.argmin(values))]
+    assert vr._more_classes(state_of(cell)) == pytest.approx(values, rel=1e-3)
+
+
+def test_multinomial_regression_equals_that_of_scikit_learn() -> None:
+    cell = cell_of(blobs(80, 4, 3))
+    x, y = cell.x_train[:30], cell.y_train[:30]
+    want = LogisticRegression(C=0.3, tol=1e-10, max_iter=10000).fit(x, y)
+    got = train_softmax(with_one(x), y, 3, 0.3)
+    assert np.allclose(got[:, :-1], want.coef_, atol=1e-5)
+    assert np.allclose(got[:, -1] - got[:, -1].mean(), want.intercept_ - want.intercept_.mean(), atol=1e-5)
+    warm = train_softmax(with_one(x), y, 3, 0.3, start=np.full((3, 5), 3.0))
+    assert np.allclose(got[:, :-1], warm[:, :-1], atol=1e-6)
 
 
 @pytest.mark.parametrize("n_labeled", [20, 29])

@@ -13,7 +13,9 @@ import numpy
 import scipy
 import sklearn
 
+from poolwise.bench import follows
 from poolwise.bench.tabular import evaluate, loader, metrics, oracle, protocol, simulate
+from poolwise.bench.tabular.bridge import BRIDGED
 from poolwise.bench.tabular.oracle import ORACLES
 from poolwise.bench.tabular.registry import TABULAR
 from poolwise.stats import curves
@@ -39,7 +41,10 @@ def code_digest(strategy: str) -> str:
             found.update(Path(file).read_bytes())
     for used in sorted(_borrowed(modules), key=lambda used: (used.__module__, used.__qualname__)):
         found.update(inspect.getsource(used).encode())
-    if strategy not in ORACLES:
+    if strategy in BRIDGED:
+        function = BRIDGED[strategy].function
+        found.update(follows.code_digest(function.__module__).encode() + function.__code__.co_code)
+    elif strategy not in ORACLES:
         found.update(TABULAR[strategy].query.__code__.co_code)  # all there is of a function that was typed in
     return found.hexdigest()[:16]
 

@@ -25,6 +25,7 @@ from poolwise.stats.ranks import (
     wilcoxon_holm,
     win_tie_loss_matrix,
 )
+from poolwise.stats.wins import win_shares
 
 VALUES = ("aubc", "aubc_noinit", "final", "f1", "auc_hard", "auc")
 REPLICAS = ("quire_libact",)
@@ -74,6 +75,7 @@ def write_report(results: Results, folder: Path, notes: str = "") -> list[Path]:
             parts += ["### Small budgets"]
             parts += ["Mean area up to a share of the pool, as difference from Random in points on the same seeds."]
             parts += [_small_budgets(part)]
+        parts += _oracle_shares(part)
         parts += _comparison(part, folder, paths)
     plain = replace(results, rows=tuple(row for row in results.rows if row.setting == PUBLISHED_SETTING))
     parts += [
@@ -212,6 +214,27 @@ def _small_budgets(results: Results) -> str:
     return markdown(["strategy", "data sets", *(f"{share:.0%} of the pool" for share in BUDGETS)], rows)
 
 
+def _oracle_shares(results: Results) -> list[str]:
+    """How much of what the area-ranked oracle gains over Random each strategy gains, on the seeds of the oracle."""
+    groups, rows = groups_of(results), []
+    for (dataset, strategy), group in groups.items():
+        area = {row.seed: row.aubc for row in group}
+        top, plain = ({r.seed: r.aubc for r in groups.get((dataset, s), [])} for s in ("oracle_area", "random"))
+        seeds = sorted(set(area) & set(top) & set(plain))
+        possible = sum(top[seed] - plain[seed] for seed in seeds)
+        if strategy not in ("random", "oracle_area") and possible > 0:
+            share = sum(area[seed] - plain[seed] for seed in seeds) / possible
+            below = sum(area[seed] <= top[seed] for seed in seeds)
+            rows.append([dataset, strategy, str(len(seeds)), f"{100 * share:+.0f} %", f"{below} of {len(seeds)}"])
+    if not rows:
+        return []
+    header = ["data set", "strategy", "seeds", "share of the oracle's gain", "oracle at least as good"]
+    about = (
+        "(AUBC - Random) / (oracle_area - Random), of the sums over seeds. The oracle sees test labels; it is no bound."
+    )
+    return ["### Beside the oracle", about, markdown(header, rows)]
+
+
 def _area(row: Row, share: float) -> float:
     first, last = row.n_labeled[0], row.n_labeled[-1]
     return aubc_within(row.n_labeled, row.accuracy, first + max(1.0, share * (last - first)))
@@ -267,12 +290,19 @@ def _one_comparison(
             gain = table[:, i] - table[:, base]
             belief = bayes_signed_rank(gain, rng=rng_for(0, "tabular report"))
             counts = "/".join(str(c) for c in win_tie_loss_matrix(table)[i, base])
-            cells += [f"{100 * gain.mean():+.2f}", counts, f"{p[i, base]:.2g}"]
+            won = win_shares(gain, rng=rng_for(0, "tabular wins")).wins
+            cells += [
+                f"{100 * gain.mean():+.2f}",
+                counts,
+                f"{100 * won.mean:.0f} [{100 * won.low:.0f}, {100 * won.high:.0f}]",
+            ]
+            cells.append(f"{p[i, base]:.2g}")
             cells.append(f"{belief.worse:.2f} / {belief.equal:.2f} / {belief.better:.2f}")
         else:
-            cells += [""] * 4
+            cells += [""] * 5
         lines.append(cells)
-    header = ["strategy", "mean rank", "beaten", "points over Random", "win/tie/loss", "Wilcoxon p (Holm)"]
+    header = ["strategy", "mean rank", "beaten", "points over Random", "win/tie/loss", "won, % [95 %]"]
+    header.append("Wilcoxon p (Holm)")
     header.append("worse / equal / better (0.5 points)")
     return [
         f"### {len(names)} strategies on {len(datasets)} data sets",

@@ -76,16 +76,16 @@ class Results:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the machine form that `--json` prints."""
+        """Return the machine form that `--json` prints: `rows`, and what could not be run where there is such."""
         keys = ("dataset", "strategy", "seed", "aubc", "aubc_noinit", "final")
-        return {
-            "rows": [{key: getattr(row, key) for key in keys} for row in self.rows],
+        gaps = {
             "skipped": [{"dataset": d, "seed": s, "reason": r} for d, s, r in self.skipped],
             "missing": [{"dataset": d, "reason": r} for d, r in self.missing],
             "refused": [{"dataset": d, "strategy": s, "reason": r} for d, s, r in self.refused],
             "failed": [{"dataset": d, "strategy": s, "seed": n, "reason": r} for d, s, n, r in self.failed],
-            "settings": self.settings,
         }
+        rows = [{key: getattr(row, key) for key in keys} for row in self.rows]
+        return {"rows": rows, **{name: entries for name, entries in gaps.items() if entries}}
 
     def matrix(self, value: str = "aubc") -> tuple[list[str], list[str], np.ndarray]:
         """Average a value over seeds.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import sklearn
 from threadpoolctl import threadpool_limits
 
+from poolwise.bench.tabular.bridge import check_arrays, find_strategy
 from poolwise.bench.tabular.code import code_digest
 from poolwise.bench.tabular.evaluate import MODELS, Evaluator
 from poolwise.bench.tabular.loader import TabularSet, default_data_dir, find_sets, load_set
@@ -21,7 +21,8 @@ from poolwise.bench.tabular.protocol import N_INITIAL, SeedSkippedError, make_ce
 from poolwise.bench.tabular.registry import TABULAR, check_fits
 from poolwise.bench.tabular.results import Results, Row, append_rows, read_rows, row_of
 from poolwise.bench.tabular.simulate import simulate
-from poolwise.errors import BudgetError, InputError, OptionError, UnknownNameError, unknown_name
+from poolwise.engine import map_tasks
+from poolwise.errors import BudgetError, InputError, OptionError, PoolwiseError, UnknownNameError, unknown_name
 from poolwise.progress import task
 
 ROWS_FILE = "rows.jsonl"
@@ -72,7 +73,8 @@ def run_tabular(
     Parameters
     ----------
     datasets : names of files in data_dir; empty for all of them
-    strategies : names in `TABULAR` or `oracle.ORACLES`; empty for all strategies that are not slow
+    strategies : names in `TABULAR`, `oracle.ORACLES` or the registry of ordinary strategies (see `bridge`), in this
+        order; empty for all of `TABULAR` that are not slow
     seeds : 100 stands for 0..99
     workers : processes, each with one thread; the rows do not depend on it
     out : folder whose rows.jsonl is continued, if there is one: rows that the same code and versions made are not run
@@ -92,14 +94,14 @@ def run_tabular(
     UnknownNameError
         If a strategy or a model does not exist.
     InputError
-        If none of the data sets exists, or the folder does not.
+        If none of the data sets exists or can be read, the folder does not exist, or no seed can be run.
     OptionError
         If no seed, or fewer than one worker, is asked for, or no strategy fits a data set.
 
     Notes
     -----
     Cost: one fit of the evaluation model per label, strategy and seed; for a support vector machine about
-    1 ms at 250 labels. A data set that is not there is skipped and named in `missing` as long as another is.
+    1 ms at 250 labels. A data set that is not there or cannot be read is named in `missing` as long as another runs.
     """
     folder = Path(data_dir) if data_dir is not None else default_data_dir()
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
@@ -113,10 +115,10 @@ def run_tabular(
         if name in UNDEFINED:
             raise UnknownNameError(f"no tabular strategy named {name!r}: {UNDEFINED[name]}")
         if name not in ORACLES:
-            TABULAR[name]
+            find_strategy(name)
     if model not in MODELS:
         raise unknown_name("evaluation model", model, MODELS)
-    there, missing = _find(datasets, folder)
+    there, missing = _readable(*_find(datasets, folder), folder)
     refused, works = [], []
     path = Path(out) / ROWS_FILE if out is not None else None
     now = {(dataset, name): _follows_from(dataset, name, str(folder)) for dataset in there for name in names}
@@ -141,6 +143,11 @@ def run_tabular(
     rows, skipped, failed = _run_all(works, workers, done, path, run_missing)
     if failed and not rows:
         raise InputError(f"all {len(failed)} runs of the benchmark failed; the first: {failed[0][3]}")
+    if skipped and not rows:
+        raise InputError(
+            f"none of the {len(skipped)} runs of data set and seed is possible; the first: {skipped[0][2]} "
+            "Set the labels known at the start with `--initial`, or leave the data set out."
+        )
     place = {key: i for i, key in enumerate((d, s) for d in there for s in names)}
     rows.sort(key=lambda row: (place[row.dataset, row.strategy], row.seed))
     return Results(
@@ -162,7 +169,8 @@ def run_tabular(
 
 def _check_fits(name: str, dataset: str, folder: Path, batch_size: int) -> None:
     if name not in ORACLES:
-        check_fits(TABULAR[name], dataset, _load(dataset, str(folder)).n_classes, batch_size)
+        check_fits(TABULAR[name], dataset, load_readable(dataset, str(folder)).n_classes, batch_size)
+        check_arrays(name)
     elif batch_size > 1:
         raise OptionError(f"{name} adds one item at a time; got batch_size {batch_size}. Use 1.")
 
@@ -180,9 +188,39 @@ def _find(datasets: Sequence[str], folder: Path) -> tuple[list[str], list[tuple[
     return there, missing
 
 
+def _readable(
+    names: list[str], missing: list[tuple[str, str]], folder: Path
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Move the data sets whose files cannot be read to those that are missing."""
+    there, missing = [], list(missing)
+    for name in names:
+        try:
+            load_readable(name, str(folder))
+            there.append(name)
+        except InputError as error:
+            missing.append((name, str(error)))
+    if not there:
+        raise InputError("; ".join(reason for _, reason in missing))
+    return there, missing
+
+
 @lru_cache(maxsize=32)
-def _load(dataset: str, folder: str) -> TabularSet:
-    return load_set(dataset, Path(folder))
+def load_readable(dataset: str, folder: str) -> TabularSet:
+    """Load a data set; whatever is wrong with its file becomes an InputError that names it. Kept in memory."""
+    try:
+        return load_set(dataset, Path(folder))
+    except PoolwiseError:
+        raise
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+        what = f"expected svmlight text, gzipped or not; got {type(error).__name__}: {error}. Fetch the file again."
+    except MemoryError as error:
+        what = f"expected a table that fits into memory; got {error}. Number the features 1, 2, ... without large gaps."
+    except (KeyError, ValueError) as error:
+        what = (
+            "expected index.csv with the columns name, n, d, class_counts (such as -1:85|+1:21) and sha256; got "
+            f"{type(error).__name__}: {error}. Correct or remove index.csv."
+        )
+    raise InputError(f"data set {dataset!r}, file {find_sets(Path(folder))[dataset].name!r}: {what}")
 
 
 def _follows_from(dataset: str, strategy: str, folder: str) -> str:
@@ -191,7 +229,7 @@ def _follows_from(dataset: str, strategy: str, folder: str) -> str:
 
 @lru_cache(maxsize=256)
 def _data_digest(dataset: str, folder: str) -> str:
-    data = _load(dataset, folder)
+    data = load_readable(dataset, folder)
     return hashlib.sha256(data.x.tobytes() + data.y.tobytes()).hexdigest()[:8]
 
 
@@ -236,24 +274,18 @@ def _run_all(
     return rows, skipped, failed
 
 
-def _outcomes(works: Iterable[Work], workers: int) -> Iterator[tuple[Work, Outcome]]:
+def _outcomes(works: Sequence[Work], workers: int) -> Iterator[tuple[Work, Outcome]]:
     if workers == 1:
         for work in works:
             yield work, run_cell(work)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run_cell, work): work for work in works}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # a stopped or failed run does not first finish what is queued
-            raise
+    for position, outcome in map_tasks(run_cell, works, engine="processes", workers=workers):
+        yield works[position], outcome
 
 
 def run_cell(work: Work) -> Outcome:
     """Run the strategies of one cell in this process with one thread; what a strategy raises ends it alone."""
-    data = _load(work.dataset, work.data_dir)
+    data = load_readable(work.dataset, work.data_dir)
     try:
         cell = make_cell(data, work.seed, work.n_initial)
     except SeedSkippedError as error:
@@ -266,6 +298,7 @@ def run_cell(work: Work) -> Outcome:
                 if name in ORACLES:
                     curve = simulate_oracle(cell, name, evaluator, work.budget)
                 else:
+                    find_strategy(name)  # known in this process too
                     curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
             except BudgetError:
                 raise  # of the whole run, not of one strategy
