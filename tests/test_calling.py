@@ -39,7 +39,7 @@ def test_score_per_cost_equals_sorting_the_quotients() -> None:
 
 
 def test_scores_below_zero_still_mean_that_cheaper_is_better() -> None:
-    spec = replace(STRATEGIES["margin"], function=lambda probs: -10 * probs[:, 0], from_logits=None)
+    spec = replace(STRATEGIES["margin"], function=lambda probs: -10 * probs[:, 0], from_logits=None, judged=None)
     context = build_context(spec, {"probs": P, "costs": COSTS})
     got = run_strategy(spec, context, batch_size=10, seed=0, options={})
     value = (P[:, 0].max() - P[:, 0]) / COSTS

@@ -16,7 +16,7 @@ import numpy as np
 from poolwise.chance import rng_for
 from poolwise.errors import ArrayMissingError, BudgetError, OptionError
 from poolwise.kernels.batches import from_zero, perturbed, within_limit
-from poolwise.kernels.sampling import best_first, stream_scores, stream_top
+from poolwise.kernels.sampling import Judged, best_first, stream_scores, stream_top
 from poolwise.reduce import narrow
 from poolwise.registry import StrategySpec
 from poolwise.types import ARRAYS, Array, FloatArray, IndexArray, Picks, QueryContext, Rows
@@ -51,13 +51,12 @@ def call(spec: StrategySpec, context: QueryContext, batch_size: int, seed: int, 
         context, notes = _narrowed(context, lifted["within"], lifted["keep"], batch_size, seed)
     limit = lifted.get("max_per_group")
     groups = None if limit is None else _groups(context, limit, batch_size)
-    rng = rng_for(seed, "query")
     if spec.kind == "acquisition":
         picks = _call_acquisition(spec, context, batch_size, seed, own, lifted, groups)
     elif groups is None:
-        picks = _call_set_wise(spec, context, batch_size, rng, own)
+        picks = _call_set_wise(spec, context, batch_size, rng_for(seed, "query"), own)
     else:
-        picks = _refill(spec, context, batch_size, rng, own, groups, lifted["max_per_group"])
+        picks = _refill(spec, context, batch_size, rng_for(seed, "query"), own, groups, lifted["max_per_group"])
     return replace(picks, notes={**picks.notes, **notes}) if notes else picks
 
 
@@ -128,8 +127,10 @@ def row_scorer(
     """Return the score of an acquisition, with all but its per-row arrays filled in, and those arrays."""
     whole = {k: v for k, v in arrays.items() if v is None or not ARRAYS[k].per_row}
     per_row = {k: v for k, v in arrays.items() if k not in whole}
-    function = spec.from_logits if spec.from_logits is not None and "logits" in per_row else spec.function
-    return functools.partial(function, **whole, **extra), per_row
+    if spec.from_logits is not None and "logits" in per_row:
+        return functools.partial(spec.from_logits, **whole, **extra), per_row
+    score = functools.partial(spec.function, **whole, **extra)
+    return score if spec.judged is None else Judged(score, spec.judged), per_row
 
 
 def _call_set_wise(

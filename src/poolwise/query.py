@@ -35,6 +35,7 @@ from poolwise.types import (
     ARRAYS,
     PROBABILITIES,
     UNLABELED,
+    BoolArray,
     FloatArray,
     IndexArray,
     Picks,
@@ -343,19 +344,18 @@ def build_context(
     if len(mixed):
         raise InputError(f"item {mixed[0]} is in both labeled and foreign; remove it from one.")
     mask[foreign_idx] = False
-    unlabeled_idx = np.flatnonzero(mask) if unlabeled is None else as_indices(unlabeled, n_items, "unlabeled")
-    both = unlabeled_idx[~mask[unlabeled_idx]]
-    if len(both):
-        where = "foreign" if both[0] in foreign_idx else "labeled"
-        raise InputError(
-            f"item {both[0]} is in both {where} and unlabeled ({len(both)} such items); remove it from one."
-        )
+    if unlabeled is None:
+        unlabeled_idx = np.flatnonzero(mask)
+    else:
+        unlabeled_idx = as_indices(unlabeled, n_items, "unlabeled")
+        _refuse_taken(unlabeled_idx, mask, foreign_idx)
+    within = (options or {}).get("within", "all")
     pool: dict[str, Any] = dict(arrays)
     if foreign is not None:
         pool["foreign"] = np.isin(np.arange(n_items), foreign_idx)
     if known is not None:
         pool["labels"] = _hide(known, labeled_idx if labeled is None else labeled, labeled_idx, n_items)
-    elif not len(labeled_idx):
+    elif not len(labeled_idx) and "labels" in (*spec.needs, *spec.uses, *NEEDS.get(within, ())):
         pool["labels"] = np.full(n_items, UNLABELED, dtype=np.int64)
     if "prob_samples" in (*spec.needs, *spec.uses) and "prob_samples" not in pool and len(labeled_idx):
         _sample_head(pool, labeled_idx)
@@ -369,9 +369,19 @@ def build_context(
                 f"supply it with {ARRAYS[key].supplied_by}. Given: {', '.join(sorted(arrays)) or 'nothing'}."
             )
         wanted["logits" if fused else key] = value
-    extra = _extra(pool, wanted, (options or {}).get("within", "all"))
+    extra = _extra(pool, wanted, within)
     _check(spec, wanted | extra, n_items, unlabeled_idx, trusted)
     return QueryContext(labeled_idx, unlabeled_idx, wanted, extra, tuple(history))
+
+
+def _refuse_taken(unlabeled: IndexArray, free: BoolArray, foreign: IndexArray) -> None:
+    """Raise if an item is unlabeled and something else too; free : (N,) bool, items that are nothing else."""
+    both = unlabeled[~free[unlabeled]]
+    if len(both):
+        where = "foreign" if both[0] in foreign else "labeled"
+        raise InputError(
+            f"item {both[0]} is in both {where} and unlabeled ({len(both)} such items); remove it from one."
+        )
 
 
 def _extra(pool: dict[str, Any], wanted: Mapping[str, Any], within: str) -> dict[str, Any]:
@@ -631,8 +641,12 @@ def check_values(
 
 
 def _others(indices: IndexArray, stretch: range) -> IndexArray:
+    """Rows of a stretch that are not among (n,) sorted indices."""
+    low, high = np.searchsorted(indices, [stretch.start, stretch.stop])
+    inside = indices[low:high]
+    if len(inside) == len(stretch):
+        return inside[:0]
     mask = np.ones(len(stretch), dtype=bool)
-    inside = indices[(indices >= stretch.start) & (indices < stretch.stop)]
     mask[inside - stretch.start] = False
     return np.flatnonzero(mask) + stretch.start
 

@@ -100,6 +100,8 @@ class StrategySpec:
     oracle : reads the true labels; for simulations only
     from_logits : scores the same as the acquisition, from `logits` in place of `probs`; used when there are
         logits and no probs, so that no probabilities have to be built
+    judged : scores the same from `probs` alone, but NaN where a row may hold no probabilities, so that no pass over the
+        rows is spent on that
     streams : reads the unlabeled rows through `kernels.sampling` only, which looks for NaN and inf on the way, so
         that no pass over the pool is spent on it before
     lifted : options that are handled around the function, the same for every strategy; `calling.py` obeys them
@@ -119,6 +121,7 @@ class StrategySpec:
     cost: str = ""
     use_when: str = ""
     from_logits: Callable[..., Any] | None = None
+    judged: Callable[..., Any] | None = None
     streams: bool = False
     lifted: dict[str, Option] = field(default_factory=dict)
 
@@ -224,6 +227,7 @@ def acquisition(
     cost: str = "one pass",
     use_when: str = "",
     from_logits: Callable[..., Any] | None = None,
+    judged: Callable[..., Any] | None = None,
     stochastic: Noise = "none",
 ) -> Callable[[F], F]:
     """Register a function that scores rows one by one; higher = query sooner.
@@ -241,7 +245,7 @@ def acquisition(
             "beta": Option("beta", float, 1.0, "how closely a ranking with chance follows the scores; large is greedy"),
         }
         lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
-        STRATEGIES.add(name, replace(spec, from_logits=from_logits, streams=True, lifted=lifted))
+        STRATEGIES.add(name, replace(spec, from_logits=from_logits, judged=judged, streams=True, lifted=lifted))
         return function
 
     return register

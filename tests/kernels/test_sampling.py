@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from poolwise.errors import InputError
-from poolwise.kernels import blocks
+from poolwise.kernels import blocks, sampling
 from poolwise.kernels.sampling import Screened, Shortlists, best_first, stream_scores, stream_top
 
 
@@ -18,6 +18,8 @@ def sorted_top(values: np.ndarray, indices: np.ndarray, count: int) -> list[int]
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let few rows go the way of many."""
+    monkeypatch.setattr(sampling, "SMALL", 64)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 4)
     monkeypatch.setattr(blocks, "MIN_BLOCK_ROWS", rows)
 

@@ -23,6 +23,50 @@ def test_top_two_equals_a_full_sort_ties_included(n_classes: int, dtype: type) -
     assert np.array_equal(scores.row_max(block), ordered[:, 0])
 
 
+def odd_rows(rng: np.random.Generator, n_classes: int, fault: str) -> np.ndarray:
+    """One row of each fault a judged score must see, with no other fault."""
+    row = rng.dirichlet(np.ones(n_classes))
+    place = int(rng.integers(n_classes))
+    if fault in ("nan", "inf", "-inf"):
+        row[place] = float(fault)
+    elif fault == "sum":
+        row *= 1.0011
+    elif fault == "minus zero":
+        row[:] = 0
+        row[place], row[place - 1] = 1, -0.0
+    else:  # a negative value, the sum kept
+        row[place] -= 2
+        row[place - 1] += 2
+    return row
+
+
+@pytest.mark.parametrize("n_classes", WIDTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_judged_scores_are_the_plain_ones_or_nan_where_a_row_is_in_doubt(n_classes: int, dtype: type) -> None:
+    rng = np.random.default_rng(n_classes)
+    probs = rng.dirichlet(np.full(n_classes, 0.2), 2500)
+    probs[::7] = np.eye(n_classes)[rng.integers(0, n_classes, len(probs[::7]))]
+    probs[::9] = 1 / n_classes
+    probs = probs.astype(dtype)
+    for name in ("margin", "least_confidence", "entropy"):
+        plain, judged = getattr(scores, name), getattr(scores, f"judged_{name}")
+        np.testing.assert_array_equal(judged(probs), plain(probs))
+        for fault in ("nan", "inf", "-inf", "sum", "negative") if n_classes > 1 else ("nan", "inf", "-inf", "sum"):
+            for place in (0, 1300, 2499):
+                broken = probs.copy()
+                broken[place] = odd_rows(rng, n_classes, fault)
+                got = judged(broken)
+                assert np.isnan(got[place]), (name, fault)
+                sure = ~np.isnan(got)
+                np.testing.assert_array_equal(got[sure], plain(broken)[sure])
+        if n_classes > 1:
+            broken = probs.copy()
+            broken[44] = odd_rows(rng, n_classes, "minus zero")
+            got = judged(broken)
+            sure = ~np.isnan(got)
+            np.testing.assert_array_equal(got[sure], plain(broken)[sure])
+
+
 @pytest.mark.parametrize("n_classes", [2, 10, 250])
 def test_scores_equal_their_definitions_from_probabilities_and_from_logits(n_classes: int) -> None:
     logits = np.random.default_rng(0).normal(size=(300, n_classes)) * 4

@@ -27,6 +27,9 @@ DENSE = 0.75
 SAMPLE = 64
 """Rows scored in both precisions before a pass, to learn how exact float32 is on this data."""
 
+SMALL = 16 * SAMPLE
+"""Up to so many rows are all scored in float64: the sample would hold them all."""
+
 SCREEN_ROWS = 1024
 """Rows scored between two looks at what it takes to be among the best, where a score can be screened."""
 
@@ -44,6 +47,22 @@ class Screened:
 
     score: FloatScore
     above: FloatScore
+
+    def __call__(self, **blocks: Array) -> FloatArray:
+        return self.score(**blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A score of given probabilities that sees on its way whether they are any, so that they are read once.
+
+    score : as `stream_top` wants it
+    judge : the same, but NaN where a row may hold NaN, inf or no probabilities; a block that has such rows is looked at
+        more closely, and scored again by `score` if they are fine
+    """
+
+    score: FloatScore
+    judge: FloatScore
 
     def __call__(self, **blocks: Array) -> FloatArray:
         return self.score(**blocks)
@@ -100,7 +119,7 @@ def stream_top(
         ordered, back = np.unique(chosen, return_inverse=True)
         return np.asarray(-stream_scores(score, rows, ordered)[back], dtype=np.float64)
 
-    if 2 * count >= len(indices):
+    if 2 * count >= len(indices) or len(indices) <= SMALL:
         scores = stream_scores(score, rows, indices)
         order = best_first(scores, indices, count)
         return indices[order], scores[order]
@@ -111,7 +130,7 @@ def stream_top(
                 lists.offer(pool, -values[:, None])
                 work.advance(len(pool))
 
-    sample = indices[:: len(indices) // (16 * SAMPLE) + 1]
+    sample = indices[:: len(indices) // SMALL + 1]
     rough = stream_scores(score, rows, sample, np.float32)
     best = np.sort(np.argsort(-rough, kind="stable")[:SAMPLE])  # the error near the cut is the one that matters
     slack = sampled_tolerance(rough[best, None], stream_scores(score, rows, sample[best])[:, None])
@@ -194,7 +213,8 @@ class Shortlists:
             return
         if np.isposinf(self._limit).any() and len(indices) > self.depths.max():
             self._limit = np.minimum(self._limit, self._limit_within(values))
-        position, slot = np.nonzero(values <= self._limit.astype(values.dtype))
+        inside = np.flatnonzero(values <= self._limit.astype(values.dtype))
+        position, slot = np.divmod(inside, len(self.depths))
         if not len(position):
             return
         self._pending.append((slot, indices[position], values[position, slot].astype(np.float64)))
@@ -396,16 +416,32 @@ def row_blocks(
     InputError
         If a row that was read holds NaN or inf, or probabilities that are none; the row is named.
     """
+    for start, pool, blocks, key in _read(rows, indices, dtype, block_rows):
+        _check(rows, blocks, key)
+        yield start, pool, blocks, _local(pool, key)
+
+
+def _read(
+    rows: Mapping[str, Rows], indices: IndexArray, dtype: DTypeLike, block_rows: int | None = None
+) -> Iterator[tuple[int, IndexArray, dict[str, Array], Key]]:
+    """Stream position, pool indices, blocks and the key by which the blocks were read."""
     step = block_rows or min((block_rows_for(value) for value in rows.values()), default=max(len(indices), 1))
     parts = [(start, indices[start : start + step]) for start in range(0, len(indices), step)]
     keys = [_range_of(pool) for _, pool in parts]
     for (start, pool), key, blocks in zip(parts, keys, iter_keys(rows, keys, dtype), strict=True):
-        whole = isinstance(key, slice) and key.stop - key.start > len(pool)
-        for name, block in blocks.items():
-            given = range(key.start, key.stop) if isinstance(key, slice) else key
-            _, origin = stored(rows[name], name)
-            check_block(origin, block, given, probabilities=origin in PROBABILITIES and origin == name)
-        yield start, pool, blocks, pool - key.start if whole and isinstance(key, slice) else slice(None)
+        yield start, pool, blocks, key
+
+
+def _check(rows: Mapping[str, Rows], blocks: Mapping[str, Array], key: Key) -> None:
+    given = range(key.start, key.stop) if isinstance(key, slice) else key
+    for name, block in blocks.items():
+        _, origin = stored(rows[name], name)
+        check_block(origin, block, given, probabilities=origin in PROBABILITIES and origin == name)
+
+
+def _local(pool: IndexArray, key: Key) -> Key:
+    """Where in blocks that were read by a key the rows of `pool` are."""
+    return pool - key.start if isinstance(key, slice) and key.stop - key.start > len(pool) else slice(None)
 
 
 def _range_of(pool: IndexArray) -> Key:
@@ -423,15 +459,28 @@ def _scored(
     floor: Callable[[], float] | None = None,
 ) -> Iterator[tuple[int, IndexArray, FloatArray]]:
     """Stream (position of the first row, pool indices, scores); with a floor, what is below it may be screened out."""
-    for start, pool, blocks, local in row_blocks(rows, indices, dtype):
+    for start, pool, blocks, key in _read(rows, indices, dtype):
+        local = _local(pool, key)
         if floor is None or not isinstance(score, Screened):
-            yield start, pool, _numbers(np.asarray(score(**blocks))[local], pool, rows)
+            yield start, pool, _numbers(_checked_scores(score, rows, blocks, key)[local], pool, rows)
             continue
+        _check(rows, blocks, key)
         wanted = {name: block[local] for name, block in blocks.items()}
         for at in range(0, len(pool), SCREEN_ROWS):
             here = slice(at, at + SCREEN_ROWS)
             values = score.above(floor(), **{name: block[here] for name, block in wanted.items()})
             yield start + at, pool[here], _numbers(values, pool[here], rows)
+
+
+def _checked_scores(score: FloatScore, rows: Mapping[str, Rows], blocks: Mapping[str, Array], key: Key) -> FloatArray:
+    """Score blocks, and look at their rows; a score that judges its rows spares the look where all are fine."""
+    given = all(name in PROBABILITIES and stored(value, name)[1] == name for name, value in rows.items())
+    if isinstance(score, Judged) and given:
+        values = score.judge(**blocks)
+        if not np.isnan(values).any():
+            return values
+    _check(rows, blocks, key)
+    return np.asarray(score(**blocks))
 
 
 def _numbers(values: FloatArray, pool: IndexArray, rows: Mapping[str, Rows]) -> FloatArray:

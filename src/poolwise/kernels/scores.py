@@ -6,7 +6,8 @@ answers in the block's own precision (float32 or float64). Higher uncertainty me
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,50 +22,66 @@ SMALLEST_PROB = 1e-30
 """Probabilities below it count as it before a logarithm."""
 
 
+SURE_SUM = 0.99e-3
+"""A sum this close to 1 is accepted by `blocks.check_block` as well, however the sums are rounded."""
+
+
 def by_pieces(
     function: Callable[[FloatArray], FloatArray], block: FloatArray, piece_bytes: int = PIECE_BYTES
 ) -> FloatArray:
     """Apply a row-wise function to (n, C) rows piece by piece; returns (n,) in the block's dtype."""
     out = np.empty(len(block), dtype=block.dtype)
-    step = max(1, piece_bytes // max(1, block[:1].nbytes))
-    for start in range(0, len(block), step):
-        out[start : start + step] = function(block[start : start + step])
+    for part in _parts(block, piece_bytes):
+        out[part] = function(block[part])
     return out
 
 
 NARROW = 192
 """Up to so many columns, rows are compared side by side in a transposed copy: a loop per row would cost more."""
 
-NARROW_ROWS = 2048
-"""Rows transposed at a time; measured on float32 with 100 columns."""
+NARROW_BYTES = 3 * 2**18
+"""Size of the pieces that are transposed; measured on float32 with 10 and 100 columns."""
 
 
 def row_max(block: FloatArray) -> FloatArray:
     """Return the largest value of each row, (n,)."""
-    if not _is_narrow(block):
-        return np.asarray(block.max(axis=1))
-    out = np.empty(len(block), dtype=block.dtype)
-    for start in range(0, len(block), NARROW_ROWS):
-        lanes, rest = _lanes(block[start : start + NARROW_ROWS])
-        best = np.ascontiguousarray(lanes.max(axis=0).T).max(axis=0)  # (n, lanes) to (n,)
-        for column in rest:
-            np.maximum(best, column, out=best)
-        out[start : start + NARROW_ROWS] = best
-    return out
+    return by_pieces(_row_max_narrow, block, NARROW_BYTES) if _is_narrow(block) else np.asarray(block.max(axis=1))
 
 
-def top_two(block: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Find the largest and the second largest value of each row, (n,) each; with one column the second is -inf."""
+def _row_max_narrow(block: Array) -> Array:
+    lanes, rest = _lanes(block)
+    best: Array = np.ascontiguousarray(lanes.max(axis=0).T).max(axis=0)  # (n, lanes) to (n,)
+    for column in rest:
+        np.maximum(best, column, out=best)
+    return best
+
+
+def top_two(block: Array) -> tuple[Array, Array]:
+    """Find the largest and the second largest value of each row, (n,) each.
+
+    With one column the second is -inf, or 0 where the values are unsigned integers.
+    """
     first, second = np.empty((2, len(block)), dtype=block.dtype)
-    narrow = _is_narrow(block)
-    step = NARROW_ROWS if narrow else max(1, PIECE_BYTES // max(1, block[:1].nbytes))
-    for start in range(0, len(block), step):
-        part = slice(start, start + step)
-        first[part], second[part] = (_top_two_narrow if narrow else _top_two_wide)(block[part])
+    for part in _parts(block):
+        first[part], second[part] = _top_two_of_piece(block[part])
     return first, second
 
 
-def _top_two_wide(block: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _parts(block: Array, piece_bytes: int | None = None) -> Iterator[slice]:
+    """Rows of the pieces in which a block is worked on, by default as suits comparisons."""
+    size = piece_bytes or (NARROW_BYTES if _is_narrow(block) else PIECE_BYTES)
+    step = max(1, size // max(1, block[:1].nbytes))
+    for start in range(0, len(block), step):
+        yield slice(start, start + step)
+
+
+def _top_two_of_piece(block: Array) -> tuple[Array, Array]:
+    if _is_narrow(block):
+        return _top_two_narrow(block)
+    return _top_two_wide(block) if block.shape[1] >= 4 else _running_top_two(block.T)
+
+
+def _top_two_wide(block: Array) -> tuple[Array, Array]:
     _, first, second = _leaders(block)
     return first, second
 
@@ -97,17 +114,32 @@ def _leaders(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
     return column, first, np.asarray(winners.max(axis=1))
 
 
-def _top_two_narrow(block: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _top_two_narrow(block: Array) -> tuple[Array, Array]:
     lanes, rest = _lanes(block)
-    first, second = _running_top_two(lanes)  # (n, lanes)
-    pairs = [np.ascontiguousarray(values.T) for values in (first, second)]  # (lanes, n)
-    return _running_top_two([*pairs[0], *pairs[1], *rest])
+    best, others = (np.ascontiguousarray(values.T) for values in _top_two_by_grid(lanes))  # (lanes, n)
+    first, second = _running_top_two([*best, *rest])
+    return first, np.maximum(second, others.max(axis=0))
 
 
-def _running_top_two(rows: FloatArray | list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _top_two_by_grid(rows: Array) -> tuple[Array, Array]:
+    """The two largest values of each place in arrays of one shape: (k, ...) to (...) and (...).
+
+    The arrays are laid out as a grid. The second largest of a place lies in another row or in another column of it than
+    the largest, so that the largest of each row and of each column, which cost one operation a value, tell both.
+    """
+    height = math.isqrt(len(rows))
+    if height < 2:
+        return _running_top_two(rows)
+    width = len(rows) // height
+    grid = rows[: height * width].reshape(height, width, *rows.shape[1:])
+    first, second = _running_top_two([*grid.max(axis=0), *rows[height * width :]])
+    return first, np.maximum(second, _running_top_two(grid.max(axis=1))[1], out=second)
+
+
+def _running_top_two(rows: Array | list[Array]) -> tuple[Array, Array]:
     """Walk over arrays of one shape and keep the two largest values of each place."""
     if len(rows) == 1:
-        return rows[0], np.full_like(rows[0], -np.inf)
+        return rows[0], np.full_like(rows[0], 0 if rows[0].dtype.kind == "u" else -np.inf)
     first, second = np.maximum(rows[0], rows[1]), np.minimum(rows[0], rows[1])
     loser = np.empty_like(first)
     for row in rows[2:]:
@@ -117,12 +149,12 @@ def _running_top_two(rows: FloatArray | list[FloatArray]) -> tuple[FloatArray, F
     return first, second
 
 
-def _is_narrow(block: FloatArray) -> bool:
+def _is_narrow(block: Array) -> bool:
     lanes = 16 // block.dtype.itemsize
     return lanes <= block.shape[1] <= NARROW and block.strides[1] == block.dtype.itemsize
 
 
-def _lanes(block: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _lanes(block: Array) -> tuple[Array, Array]:
     """Transpose rows in steps of 16 bytes, the largest element NumPy moves at once.
 
     Returns
@@ -141,13 +173,23 @@ def margin(probs: FloatArray) -> FloatArray:
     return np.asarray(1 - first + np.maximum(second, 0))
 
 
+def judged_margin(probs: FloatArray) -> FloatArray:
+    """Return `margin`, but NaN where a row may hold NaN, inf or no probabilities."""
+    total, first, second = np.empty((3, len(probs)), dtype=probs.dtype)
+    bits = _bits(probs)
+    for part in _parts(probs):
+        total[part] = _row_sum(probs[part])  # first: it reads the rows in order, into the cache
+        first.view(bits.dtype)[part], second.view(bits.dtype)[part] = _top_two_of_piece(bits[part])
+    return _where_sure(total, first, 1 - first + second)
+
+
 def margin_of_logits(logits: FloatArray) -> FloatArray:
     """Return `margin` of softmax(logits) without building the probabilities."""
 
     def piece(z: FloatArray) -> FloatArray:
         first, second = top_two(z)
         total = _exp_sum(z - first[:, None])
-        return 1 - (1 - np.exp(second - first)) / total
+        return np.asarray(1 - (1 - np.exp(second - first)) / total)
 
     return by_pieces(piece, logits)
 
@@ -155,6 +197,16 @@ def margin_of_logits(logits: FloatArray) -> FloatArray:
 def least_confidence(probs: FloatArray) -> FloatArray:
     """Return 1 - largest probability, (n,) in [0, 1 - 1/C]."""
     return by_pieces(lambda p: np.asarray(1 - row_max(p)), probs)
+
+
+def judged_least_confidence(probs: FloatArray) -> FloatArray:
+    """Return `least_confidence`, but NaN where a row may hold NaN, inf or no probabilities."""
+    total, first = np.empty((2, len(probs)), dtype=probs.dtype)
+    bits = _bits(probs)
+    for part in _parts(probs):
+        total[part] = _row_sum(probs[part])
+        first.view(bits.dtype)[part] = row_max(bits[part])
+    return _where_sure(total, first, 1 - first)
 
 
 def least_confidence_of_logits(logits: FloatArray) -> FloatArray:
@@ -179,6 +231,16 @@ def entropy(probs: FloatArray) -> FloatArray:
     return by_pieces(piece, probs)
 
 
+def judged_entropy(probs: FloatArray) -> FloatArray:
+    """Return `entropy`, but NaN where a row, or one near it, may hold NaN, inf or no probabilities."""
+    total, sign, out = np.empty((3, len(probs)), dtype=probs.dtype)
+    for part in _parts(probs, PIECE_BYTES):
+        total[part] = _row_sum(probs[part])
+        sign[part] = 1 if probs[part].min() >= 0 else -1
+        out[part] = entropy(probs[part])
+    return _where_sure(total, sign, out)
+
+
 def entropy_of_logits(logits: FloatArray) -> FloatArray:
     """Return `entropy` of softmax(logits) in one max-shifted pass: log Z - sum p z."""
 
@@ -190,6 +252,16 @@ def entropy_of_logits(logits: FloatArray) -> FloatArray:
         return np.log(total) - _row_sum(shifted) / total
 
     return by_pieces(piece, logits)
+
+
+def _bits(probs: FloatArray) -> Array:
+    """Bits as unsigned integers: those of floats >= 0 are ordered as the floats, those of negative ones lie above."""
+    return probs.view(f"u{probs.dtype.itemsize}")
+
+
+def _where_sure(total: FloatArray, positive: FloatArray, score: FloatArray) -> FloatArray:
+    """Return the score of rows that sum to 1, a little more strictly than they must, if `positive` is; else NaN."""
+    return np.where((positive > 0) & (np.abs(total - 1) <= SURE_SUM), score, score.dtype.type(np.nan))
 
 
 def _row_sum(block: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from poolwise.types import FloatArray
     paper="Settles, 2009",
     use_when="Errors of all kinds cost the same and the probabilities are calibrated; margin is often better.",
     from_logits=scores.entropy_of_logits,
+    judged=scores.judged_entropy,
 )
 def entropy(probs: FloatArray) -> FloatArray:
     """Score rows by the entropy of their probabilities.

@@ -16,6 +16,7 @@ from poolwise.types import FloatArray
     paper="Lewis & Gale, SIGIR 1994",
     use_when="Few classes, and calibrated probabilities.",
     from_logits=scores.least_confidence_of_logits,
+    judged=scores.judged_least_confidence,
 )
 def least_confidence(probs: FloatArray) -> FloatArray:
     """Score rows by one minus the largest probability.

@@ -17,6 +17,7 @@ from poolwise.types import FloatArray
     paper="Scheffer et al., IDA 2001",
     use_when="Many labels per class and a head that is already good.",
     from_logits=scores.margin_of_logits,
+    judged=scores.judged_margin,
 )
 def margin(probs: FloatArray) -> FloatArray:
     """Score rows by one minus the gap between the top two probabilities.
