@@ -9,6 +9,7 @@ from poolwise.engine.places import INLINE_BYTES, describe, file_of, reopen, spil
 from poolwise.engine.wire import pack, unpack
 from poolwise.errors import EngineError
 from poolwise.kernels.blocks import LinearLogits, ShardedRows, Softmax
+from poolwise.kernels.posterior import fit_posterior
 from poolwise.store.arrays import PoolArrays, open_rows
 
 
@@ -60,6 +61,15 @@ def test_computed_rows_share_the_array_they_come_from(tmp_path, x):
     got = there_and_back({"embeddings": rows, "probs": Softmax(logits), "labels": None})
     assert got["probs"].logits.embeddings is got["embeddings"] and got["labels"] is None
     assert np.array_equal(got["probs"][slice(5, 9)], Softmax(logits)[slice(5, 9)])
+
+
+def test_probabilities_under_drawn_heads_are_not_written_out(tmp_path, x):
+    np.save(tmp_path / "x.npy", x)
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r")
+    heads = fit_posterior(x[:50], np.ones((3, 8)), np.zeros(3)).prob_samples(rows, 4, np.random.default_rng(0))
+    got = there_and_back({"embeddings": rows, "prob_samples": heads})
+    assert got["prob_samples"].embeddings is got["embeddings"] and got["prob_samples"].shape == (50_000, 4, 3)
+    assert np.array_equal(got["prob_samples"][slice(5, 99)], heads[slice(5, 99)])
 
 
 def test_small_arrays_travel_and_large_ones_in_memory_are_spilled(tmp_path, x):

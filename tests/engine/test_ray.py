@@ -61,7 +61,7 @@ class TestWithOneRay:
         with ray_engine.cluster(2, None) as ray:
             yield ray
 
-    @pytest.mark.parametrize("name", ["badge", "base", "margin"])
+    @pytest.mark.parametrize("name", ["badge", "base", "kmeans", "margin"])
     def test_every_kind_of_strategy(self, tmp_path, name):
         question = asked(tmp_path) | {"head_weight": np.random.default_rng(1).normal(size=(9, 48)).astype(np.float32)}
         one = pw.select(name, batch_size=100, seed=4, **question)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,7 @@ import pytest
 import poolwise as pw
 from poolwise.engine import threads
 from poolwise.engine.communicator import Room, Threads
-from poolwise.engine.plan import Settings, compact, expand, make_plan
-from poolwise.engine.sharded import names
+from poolwise.engine.plan import Settings, compact, expand, make_plan, open_job
 from poolwise.engine.supervise import supervised
 from poolwise.errors import EngineError, InputError, OptionError, WorkerLostError
 from poolwise.query import build_context
@@ -88,18 +89,56 @@ def test_large_enough_for_rejection_sampling_and_several_windows():
         assert same(one, pw.select(name, batch_size=300, workers=3, **asked))
 
 
-def test_a_strategy_without_a_sharded_form_names_those_that_have_one():
-    with pytest.raises(OptionError, match=r"'kmeans' cannot be split.*badge, .*coreset.*workers=1, or rounds=2"):
-        pw.select("kmeans", embeddings=pool("random"), batch_size=5, workers=2)
-    assert {"badge", "base", "coreset", "entropy", "margin", "mase", "random"} <= set(names())
-    assert "kmeans" not in names()
+@pytest.mark.parametrize("kind", ["random", "duplicates"])
+@pytest.mark.parametrize("name", ["kmeans", "typiclust", "dpp", "auto", "albl", "coreset_partitioned"])
+def test_what_cannot_be_split_is_chosen_by_one_worker_as_in_one_process(name, kind):
+    asked = question(pool(kind), name)
+    split = pw.select(name, batch_size=8, seed=2, workers=3, **asked)
+    assert same(pw.select(name, batch_size=8, seed=2, **asked), split) and split.notes["workers"] == 1
 
 
-def test_options_around_a_strategy_are_refused():
-    with pytest.raises(OptionError, match="within cannot be used with several workers"):
-        pw.select("coreset", embeddings=pool("random"), batch_size=5, workers=2, within="random")
+AROUND = [
+    ("margin", {"within": "random", "keep": 90}),
+    ("margin", {"stochastic": "power", "beta": 2.0}),
+    ("coreset", {"costs": np.linspace(1, 9, 700)}),
+    ("badge", {"groups": np.arange(700) // 20, "max_per_group": 1}),
+    ("bald", {}),  # draws by chance unless told otherwise
+]
+
+
+@pytest.mark.parametrize(("name", "around"), AROUND)
+def test_what_acts_on_the_whole_pool_is_obeyed_by_one_worker(name, around):
+    asked = question(pool("random"), name) | around
+    split = pw.select(name, batch_size=30, seed=2, workers=3, **asked)
+    assert same(pw.select(name, batch_size=30, seed=2, **asked), split) and split.notes["workers"] == 1
+
+
+def test_without_its_chance_bald_is_split():
+    asked = question(pool("random"), "bald") | {"stochastic": "none"}
+    split = pw.select("bald", batch_size=30, workers=3, **asked)
+    assert same(pw.select("bald", batch_size=30, **asked), split) and split.notes["workers"] == 3
+
+
+def test_past_batches_reach_the_one_worker():
+    asked = question(pool("random"), "albl")
+    history = [pw.select("albl", batch_size=5, seed=seed, **asked) for seed in range(2)]
+    split = pw.select("albl", batch_size=5, seed=7, workers=2, history=history, **asked)
+    assert same(pw.select("albl", batch_size=5, seed=7, history=history, **asked), split)
+
+
+def test_a_strategy_that_only_this_program_knows_is_named():
+    spec = replace(STRATEGIES["margin"], name="of_my_own")
+    context = build_context(spec, {"probs": np.full((9, 2), 0.5)})
+    plan = make_plan(spec, context, 2, 0, {}, None, workers=1, mode="split")
+    with pytest.raises(EngineError, match=r"no strategy 'of_my_own'.*Install it as a plugin, or use engine='local'"):
+        open_job(plan.messages(np.empty(0, dtype=np.int64), lambda name, rows: Path())[0], print)
+
+
+def test_two_rounds_refuse_what_acts_on_the_whole_pool():
+    with pytest.raises(OptionError, match="within cannot be used with two rounds"):
+        pw.select("coreset", embeddings=pool("random"), batch_size=5, workers=2, rounds=2, within="random")
     with pytest.raises(OptionError, match="costs cannot be used"):
-        pw.select("coreset", embeddings=pool("random"), costs=np.ones(700), batch_size=5, workers=2)
+        pw.select("coreset", embeddings=pool("random"), costs=np.ones(700), batch_size=5, workers=2, rounds=2)
 
 
 @pytest.mark.parametrize("where", [0, 3, 350, 699])
@@ -141,7 +180,7 @@ def test_a_rank_reads_its_own_rows_and_the_labeled_ones_only(name):
     spec = STRATEGIES[name]
     rows = asked["embeddings"].view(Watched)
     context = build_context(spec, {"embeddings": rows, "head_weight": asked["head_weight"]}, labels=asked["labels"])
-    plan = make_plan(spec, context, 40, 0, {}, None, workers=3, rounds=1)
+    plan = make_plan(spec, context, 40, 0, {}, None, workers=3, mode="split")
     Watched.seen.clear()
     supervised(threads.launch, plan, Settings())
     mine = [set(stretch) for stretch in plan.stretches]
@@ -156,7 +195,7 @@ def test_after_a_loss_a_run_goes_on_from_the_picks_it_had():
     asked = question(pool("random", 3000), "")
     spec = STRATEGIES["coreset"]
     context = build_context(spec, {"embeddings": asked["embeddings"]}, labels=asked["labels"])
-    plan = make_plan(spec, context, 700, 0, {}, None, workers=3, rounds=1)
+    plan = make_plan(spec, context, 700, 0, {}, None, workers=3, mode="split")
     starts = []
 
     def unlucky(plan, before, scratch, settings, tell):
@@ -180,7 +219,7 @@ def test_after_a_loss_a_run_goes_on_from_the_picks_it_had():
 def test_a_loss_in_every_attempt_says_what_to_type():
     spec = STRATEGIES["coreset"]
     context = build_context(spec, {"embeddings": pool("random")})
-    plan = make_plan(spec, context, 5, 0, {}, None, workers=2, rounds=1)
+    plan = make_plan(spec, context, 5, 0, {}, None, workers=2, mode="split")
 
     def doomed(*_):
         raise WorkerLostError("worker 1 of 2 was ended by SIGKILL")
@@ -213,7 +252,7 @@ def test_two_rounds_work_for_strategies_that_cannot_be_split_and_with_more_wante
 def test_two_rounds_partition_at_random():
     spec = STRATEGIES["coreset"]
     context = build_context(spec, {"embeddings": pool("random")})
-    plan = make_plan(spec, context, 5, 0, {}, None, workers=2, rounds=2)
+    plan = make_plan(spec, context, 5, 0, {}, None, workers=2, mode="rounds")
     assert np.array_equal(np.sort(np.concatenate(plan.shares)), np.arange(700))
     assert abs(len(np.intersect1d(plan.shares[0], np.arange(350))) - 175) < 60  # not the first half
 

@@ -7,7 +7,7 @@ import pytest
 
 from poolwise.engine.wire import pack, unpack
 from poolwise.kernels.points import Points
-from poolwise.types import Picks
+from poolwise.types import Picks, Selection
 
 
 def test_values_arrive_with_type_shape_and_order():
@@ -33,6 +33,12 @@ def test_records_travel_with_their_fields():
     got = unpack(pack((points, Picks(np.array([3]), notes={"passes": 2}))))
     assert isinstance(got[0], Points) and got[0].e is None and got[0].bias == 1.0
     assert np.array_equal(got[0].h, points.h) and got[1].indices.tolist() == [3] and got[1].notes == {"passes": 2}
+
+
+def test_a_past_batch_travels():
+    sent = Selection(np.array([4, 2]), None, "albl", {"k": (1, 2)}, 3, 0.5, {"p": np.ones(2)}, {"why": "x"}, ("a", "b"))
+    (got,) = unpack(pack((sent,)))
+    assert isinstance(got, Selection) and got.to_dict() == sent.to_dict() and got.item_ids == ("a", "b")
 
 
 def test_an_array_that_occurs_twice_is_sent_once():

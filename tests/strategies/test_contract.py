@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import poolwise as pw
+from poolwise.engine import door
+from poolwise.engine.communicator import Room, Threads
+from poolwise.engine.places import spill_to
+from poolwise.engine.plan import Plan, Settings, open_job
+from poolwise.engine.rank import run_rank
+from poolwise.engine.wire import pack, unpack
 from poolwise.errors import InputError, PoolwiseError
 from poolwise.kernels import blocks
 from poolwise.kernels.blocks import ShardedRows
@@ -242,6 +249,28 @@ def test_picks_do_not_depend_on_the_number_of_threads(spec: StrategySpec) -> Non
         with threadpool_limits(threads):
             batches.append(query(spec).indices.tolist())
     assert batches[0] == batches[1]
+
+
+def through_messages(plan: Plan, before: np.ndarray, scratch: Path, settings: Settings, tell: Any) -> Any:
+    """Ranks that get their jobs, and give their answer, as other processes do; here they are threads."""
+    messages = plan.messages(before, spill_to(scratch))
+    room = Room(len(messages), timeout_s=30)
+
+    def run(rank: int) -> Any:
+        return run_rank(Threads(room, rank), lambda: open_job(messages[rank], tell))
+
+    with ThreadPoolExecutor(len(messages)) as ranks:
+        return unpack(pack(next(ranks.map(run, range(len(messages))))))
+
+
+def test_several_workers_choose_what_one_does(spec: StrategySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(door.LAUNCHES, "processes", through_messages)
+    monkeypatch.setattr("poolwise.engine.places.INLINE_BYTES", 100)  # most arrays travel as files
+    one, split = query(spec, seed=3), query(spec, seed=3, engine="processes", workers=3)
+    assert split.indices.tolist() == one.indices.tolist()
+    assert set(split.notes) - {"workers"} == set(one.notes) and split.components.keys() == one.components.keys()
+    if one.scores is not None:
+        np.testing.assert_allclose(split.scores, one.scores, rtol=1e-5, atol=1e-6)
 
 
 def test_says_where_it_comes_from_and_what_it_takes(spec: StrategySpec) -> None:

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from poolwise.progress import listening
-from poolwise.types import plain
+from poolwise.types import Selection, plain
 
 STDERR = Console(stderr=True)
 
@@ -85,6 +85,12 @@ def in_words(value: Any) -> str:
 def say(text: str) -> None:
     """Tell a person something on stderr, so that stdout stays machine-readable."""
     STDERR.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def tell_of_workers(selection: Selection, workers: int) -> None:
+    """Say where one of several workers chose alone."""
+    if workers > 1 and len(selection) > 1 and selection.notes.get("workers") == 1:
+        say(f"{selection.strategy} as asked for cannot be split by rows: one of {workers} workers chose the batch.")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from poolwise.cli.around import (
     values_by_id,
 )
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share, tell_of_audit
-from poolwise.cli.output import echo_csv, echo_json, say, show_progress
+from poolwise.cli.output import echo_csv, echo_json, say, show_progress, tell_of_workers
 from poolwise.errors import InputError
 from poolwise.pool import Pool
 from poolwise.registry import STRATEGIES
@@ -102,6 +102,7 @@ def query(
             **options,
         )
     tell_of_audit(selection)
+    tell_of_workers(selection, workers)
     for name, why in selection.notes.items():
         if name.startswith("stale_"):
             say(f"{name.removeprefix('stale_')} not used: {why}")

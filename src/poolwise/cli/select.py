@@ -11,7 +11,7 @@ import typer
 import poolwise.pool  # noqa: F401  (registers every strategy)
 from poolwise.cli.arguments import Address, Engine, Rounds, Workers
 from poolwise.cli.around import Beta, Keep, MaxPerGroup, Stochastic, Within, all_options, read_values
-from poolwise.cli.output import echo_csv, echo_json, show_progress
+from poolwise.cli.output import echo_csv, echo_json, show_progress, tell_of_workers
 from poolwise.errors import InputError
 from poolwise.query import select as select_arrays
 from poolwise.registry import DETECTORS, STRATEGIES
@@ -119,6 +119,7 @@ def select(
             **arrays,
             **options,
         )
+    tell_of_workers(selection, workers)
     if out is not None:
         selection.save(out)
     if as_json:

@@ -15,6 +15,7 @@ import numpy as np
 
 from poolwise.errors import EngineError
 from poolwise.kernels.blocks import LinearLogits, LogProbs, ShardedRows, Softmax, iter_blocks
+from poolwise.kernels.posterior import SampledProbs
 from poolwise.kernels.samples import MeanProbs
 from poolwise.store.formats import BFloat16Rows
 from poolwise.types import Array, Rows
@@ -49,7 +50,7 @@ def spill_to(folder: Path) -> Spill:
 def describe(arrays: Mapping[str, Any], spill: Spill) -> dict[str, Any]:
     """Describe arrays; one that several others are computed from is described, and later opened, once."""
     nodes: list[dict[str, Any]] = []
-    numbers: dict[int, int] = {}
+    numbers: dict[int, tuple[int, Any]] = {}  # id: number, and the array itself, lest its id be given to another
     names = {name: _node(name, value, nodes, numbers, spill) for name, value in arrays.items()}
     return {"nodes": nodes, "names": names}
 
@@ -68,12 +69,12 @@ def reopen(description: Mapping[str, Any]) -> dict[str, Any]:
     return {name: opened[number] for name, number in description["names"].items()}
 
 
-def _node(name: str, value: Any, nodes: list[dict[str, Any]], numbers: dict[int, int], spill: Spill) -> int:
+def _node(name: str, value: Any, nodes: list[dict[str, Any]], numbers: dict[int, tuple[int, Any]], spill: Spill) -> int:
     if id(value) not in numbers:
         node = _described(name, value, lambda part: _node(name, part, nodes, numbers, spill), spill)
         nodes.append(node)
-        numbers[id(value)] = len(nodes) - 1
-    return numbers[id(value)]
+        numbers[id(value)] = len(nodes) - 1, value
+    return numbers[id(value)][0]
 
 
 def _described(name: str, value: Any, number_of: Callable[[Any], int], spill: Spill) -> dict[str, Any]:
@@ -82,6 +83,9 @@ def _described(name: str, value: Any, number_of: Callable[[Any], int], spill: Sp
     if isinstance(value, LinearLogits):
         parts = {"embeddings": value.embeddings, "head_weight": value.head_weight, "head_bias": value.head_bias}
         return {"kind": "linear"} | {key: number_of(part) for key, part in parts.items()}
+    if isinstance(value, SampledProbs):
+        parts = {"embeddings": value.embeddings, "weights": value.heads[0], "biases": value.heads[1]}
+        return {"kind": "sampled"} | {key: number_of(part) for key, part in parts.items()}
     for kind, computed in COMPUTED.items():
         if isinstance(value, computed):
             return {"kind": kind, "source": number_of(value.source)}
@@ -134,6 +138,8 @@ def _open(node: Mapping[str, Any], opened: list[Any]) -> Any:
         return node["array"]
     if kind == "linear":
         return LinearLogits(*(opened[node[key]] for key in ("embeddings", "head_weight", "head_bias")))
+    if kind == "sampled":
+        return SampledProbs(*(opened[node[key]] for key in ("embeddings", "weights", "biases")))
     if kind in COMPUTED:
         return COMPUTED[kind](opened[node["source"]])
     if kind == "parts":

@@ -11,8 +11,9 @@ import numpy as np
 
 from poolwise.chance import rng_for
 from poolwise.engine.places import Spill, describe, reopen
-from poolwise.engine.sharded import NOTHING, Job
+from poolwise.engine.sharded import NOTHING, Job, Mode
 from poolwise.engine.wire import Bytes, pack, unpack
+from poolwise.errors import EngineError
 from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.types import ARRAYS, IndexArray, QueryContext
 
@@ -49,7 +50,7 @@ class Plan:
     seed: int
     options: Mapping[str, Any]
     device: str | None
-    rounds: int
+    mode: Mode
     shares: tuple[IndexArray, ...]
     stretches: tuple[range, ...]
 
@@ -67,17 +68,21 @@ class Plan:
             before=before,
             unlabeled=self.context.unlabeled if rank == 0 else NOTHING,
             on_picks=on_picks if rank == 0 else None,
-            rounds=self.rounds,
+            mode=self.mode,
+            extra=self.context.extra,
+            history=self.context.history,
         )
 
     def messages(self, before: IndexArray, spill: Spill) -> list[Bytes]:
         """Make the jobs of ranks in other processes; arrays that are in memory are spilled first."""
-        arrays = describe(self.context.arrays, spill)
+        arrays = describe({**self.context.extra, **self.context.arrays}, spill)
+        names = {"arrays": list(self.context.arrays), "extra": list(self.context.extra)}
         return [
             pack(
                 {
                     "strategy": self.spec.name,
-                    "arrays": arrays,
+                    "described": arrays,
+                    "names": names,
                     "labeled": self.context.labeled,
                     "mine": compact(self.shares[rank]),
                     "stretch": [self.stretches[rank].start, self.stretches[rank].stop],
@@ -85,7 +90,8 @@ class Plan:
                     "seed": self.seed,
                     "options": dict(self.options),
                     "before": before,
-                    "rounds": self.rounds,
+                    "mode": self.mode,
+                    "history": self.context.history,
                     "unlabeled": compact(self.context.unlabeled if rank == 0 else NOTHING),
                 }
             )
@@ -101,36 +107,49 @@ def make_plan(
     options: Mapping[str, Any],
     device: str | None,
     workers: int,
-    rounds: int,
+    mode: Mode,
 ) -> Plan:
-    """Give each of at most U workers about as many unlabeled rows.
+    """Give each of at most U workers about as many unlabeled rows; one that chooses alone gets all.
 
-    In one round they are cut in the order of the pool; in two at random, without which two rounds promise nothing.
+    Rows are cut in the order of the pool; for two rounds at random, without which these promise nothing.
     """
     every = {name: option.default for name, option in spec.options.items()} | dict(options)
-    n_shares = min(workers, len(context.unlabeled))
+    n_shares = 1 if mode == "alone" else min(workers, len(context.unlabeled))
     stretches = tuple(range(part[0], part[-1] + 1) for part in np.array_split(np.arange(size_of(context)), n_shares))
-    if rounds == 2:
+    if mode == "rounds":
         order = rng_for(seed, "partition").permutation(len(context.unlabeled))
         shares = [context.unlabeled[np.sort(part)] for part in np.array_split(order, n_shares)]
     else:
         shares = np.array_split(context.unlabeled, n_shares)
         edges = [0, *(int(share[0]) for share in shares[1:]), size_of(context)]
         stretches = tuple(range(a, b) for a, b in pairwise(edges))
-    return Plan(spec, context, batch_size, seed, every, device, rounds, tuple(shares), stretches)
+    return Plan(spec, context, batch_size, seed, every, device, mode, tuple(shares), stretches)
 
 
 def size_of(context: QueryContext) -> int:
     """N, the items of the pool."""
-    return max(len(value) for name, value in context.arrays.items() if value is not None and ARRAYS[name].per_row)
+    sizes = [len(value) for name, value in context.arrays.items() if value is not None and ARRAYS[name].per_row]
+    return max(sizes, default=int(context.unlabeled[-1]) + 1)
 
 
 def open_job(message: Bytes, on_picks: Callable[[IndexArray], None]) -> Job:
-    """Open the job that a message describes."""
+    """Open the job that a message describes.
+
+    Raises
+    ------
+    EngineError
+        If the strategy is not known here.
+    """
     said = unpack(message)
+    if said["strategy"] not in STRATEGIES:
+        raise EngineError(
+            f"the workers know no strategy {said['strategy']!r}: they import poolwise and installed plugins, not the "
+            "program that registers it. Install it as a plugin, or use engine='local'."
+        )
+    opened = reopen(said["described"])
     return Job(
         spec=STRATEGIES[said["strategy"]],
-        arrays=reopen(said["arrays"]),
+        arrays={name: opened[name] for name in said["names"]["arrays"]},
         labeled=said["labeled"],
         mine=expand(said["mine"]),
         stretch=range(*said["stretch"]),
@@ -140,7 +159,9 @@ def open_job(message: Bytes, on_picks: Callable[[IndexArray], None]) -> Job:
         before=said["before"],
         unlabeled=expand(said["unlabeled"]),
         on_picks=on_picks,
-        rounds=said["rounds"],
+        mode=said["mode"],
+        extra={name: opened[name] for name in said["names"]["extra"]},
+        history=said["history"],
     )
 
 

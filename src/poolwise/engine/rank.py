@@ -9,7 +9,7 @@ import numpy as np
 
 from poolwise.engine.calls import follow, leading
 from poolwise.engine.communicator import Communicator
-from poolwise.engine.sharded import Job, require_sharded_form
+from poolwise.engine.sharded import Job, form_of
 from poolwise.errors import EngineError
 from poolwise.kernels import backend
 from poolwise.query import check_values
@@ -26,7 +26,8 @@ class Rank:
     def open_pool(self) -> None:
         """Open the arrays and look for values that cannot be used in the rows of this rank."""
         self.job = self._open_job()
-        check_values(self.job.spec, self.job.arrays, self.job.mine, self.job.stretch)
+        arrays = {**self.job.extra, **self.job.arrays}
+        check_values(self.job.spec, arrays, self.job.mine, self.job.stretch)
 
     def sees_same_pool(self) -> bool:
         """Whether all ranks see the same pool: its size, and together each row once."""
@@ -37,7 +38,7 @@ class Rank:
 
     def __getattr__(self, name: str) -> Any:
         if self._part is None:
-            self._part = require_sharded_form(self.job.spec, self.job.rounds).part(self.job)
+            self._part = form_of(self.job.spec, self.job.mode).part(self.job)
         return getattr(self._part, name)
 
 
@@ -50,6 +51,6 @@ def run_rank(comm: Communicator, open_job: Callable[[], Job], device: str | None
             return None
         with leading(comm, rank) as team:
             team.call("open_pool")
-            if not all(team.call("sees_same_pool")):
+            if comm.size > 1 and not all(team.call("sees_same_pool")):
                 raise EngineError("the workers see arrays of different sizes. Give all machines the same files.")
-            return require_sharded_form(rank.job.spec, rank.job.rounds).lead(rank.job, team)
+            return form_of(rank.job.spec, rank.job.mode).lead(rank.job, team)

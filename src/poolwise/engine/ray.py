@@ -24,7 +24,9 @@ from poolwise.errors import EngineError, WorkerLostError, missing_extra
 from poolwise.types import IndexArray, Picks
 
 POLL_S = 0.2
-START_ATTEMPTS = 2
+START_ATTEMPTS = 4
+"""Ray gives its own processes 30 s to find each other, which a busy machine may not manage."""
+
 KNOCK_S = 10.0
 STORE_BYTES = 128 * 2**20
 """Ray's own object store; arrays do not pass through it."""

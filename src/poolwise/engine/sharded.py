@@ -1,20 +1,20 @@
-"""Strategies whose work can be split by rows, each with its part (what a rank does) and its lead (who decides).
+"""How a selection is shared among ranks: each form has a part (what a rank does) and a lead (who decides).
 
-The decisions are those of the strategy's own module, so the picks equal those of one process.
+Split by rows, the decisions are those of the strategy's own module, so the picks equal those of one process. What
+cannot be split is chosen by a single rank. In two rounds every rank chooses among its own rows first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.calling import call, row_scorer
 from poolwise.chance import rng_for
-from poolwise.errors import OptionError
 from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.distances import UnitRows
 from poolwise.kernels.envelope import Envelope
@@ -24,13 +24,15 @@ from poolwise.kernels.sampling import best_first, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.kernels.team import Team
 from poolwise.kernels.vectors import GradientVectors
-from poolwise.registry import STRATEGIES, StrategySpec
+from poolwise.registry import StrategySpec
 from poolwise.strategies import badge as badge_strategy
 from poolwise.strategies import base as base_strategy
 from poolwise.strategies import mase as mase_strategy
-from poolwise.types import ARRAYS, FloatArray, IndexArray, Picks, QueryContext, Rows
+from poolwise.types import ARRAYS, FloatArray, IndexArray, Picks, QueryContext, Rows, Selection
 
 NOTHING = np.empty(0, dtype=np.int64)
+
+Mode = Literal["split", "alone", "rounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,12 @@ class Job:
     labeled : (L,) int64 pool indices
     mine : (u,) int64 pool indices that this rank may put forward
     stretch : rows of the pool whose values this rank checks
-    options : all options of the strategy
+    options : all options of the strategy, and those around it that were given
     before : (b,) int64, picks of an interrupted run
     unlabeled : (U,) int64, at rank 0; empty elsewhere
     on_picks : told of the picks so far, at rank 0
-    rounds : 2 to choose within each rank, and then among what was chosen
+    mode : how the work is shared, see `form_of`
+    extra, history : as in `QueryContext`; for a rank that chooses alone
     """
 
     spec: StrategySpec
@@ -59,7 +62,9 @@ class Job:
     before: IndexArray = field(default_factory=lambda: NOTHING)
     unlabeled: IndexArray = field(default_factory=lambda: NOTHING)
     on_picks: Callable[[IndexArray], None] | None = None
-    rounds: int = 1
+    mode: Mode = "split"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Selection, ...] = ()
 
     def rng(self) -> np.random.Generator:
         """Return the stream that the strategy would get in one process."""
@@ -93,11 +98,6 @@ def needs_no_split(spec: StrategySpec) -> bool:
     return not wide & {*spec.needs, *spec.uses}
 
 
-def names() -> list[str]:
-    """List the strategies that have a sharded form."""
-    return [name for name in STRATEGIES if sharded_form(STRATEGIES[name]) or needs_no_split(STRATEGIES[name])]
-
-
 class TopPart:
     """The highest scores among the rows of one rank."""
 
@@ -120,7 +120,8 @@ def lead_top(job: Job, team: Team) -> Picks:
 
 
 def _row_wise_part(job: Job) -> TopPart:
-    score, rows = row_scorer(job.spec, job.arrays, job.options)
+    own = {name: value for name, value in job.options.items() if name in job.spec.options}
+    score, rows = row_scorer(job.spec, job.arrays, own)
     return TopPart(score, rows, job.mine)
 
 
@@ -295,18 +296,18 @@ def _lead_two_rounds(job: Job, team: Team) -> Picks:
 TWO_ROUNDS = Sharded(FirstRound, _lead_two_rounds)
 
 
-def require_sharded_form(spec: StrategySpec, rounds: int = 1) -> Sharded:
-    """Return the sharded form of a strategy; choosing in two rounds is possible with every strategy.
+def _lead_alone(job: Job, team: Team) -> Picks:
+    context = QueryContext(job.labeled, job.unlabeled, job.arrays, job.extra, job.history)
+    return call(job.spec, context, job.batch_size, job.seed, job.options)
 
-    Raises
-    ------
-    OptionError
-        If it has none; the message names those that do.
-    """
-    form = TWO_ROUNDS if rounds == 2 else sharded_form(spec)
-    if form is None:
-        raise OptionError(
-            f"strategy {spec.name!r} cannot be split over workers; expected one of {', '.join(names())}. "
-            "Use workers=1, or rounds=2 for an approximate choice in two rounds."
-        )
-    return form
+
+ALONE = Sharded(lambda job: None, _lead_alone)
+
+
+def form_of(spec: StrategySpec, mode: Mode) -> Sharded:
+    """Return the form of a strategy in a mode: split by rows, chosen by a single rank, or chosen in two rounds."""
+    if mode == "split":
+        form = sharded_form(spec)
+        assert form is not None
+        return form
+    return TWO_ROUNDS if mode == "rounds" else ALONE

@@ -12,7 +12,7 @@ import numpy as np
 from poolwise import progress
 from poolwise.engine.calls import rebuilt
 from poolwise.engine.plan import Plan, Settings
-from poolwise.engine.sharded import NOTHING, require_sharded_form
+from poolwise.engine.sharded import NOTHING, form_of
 from poolwise.errors import EngineError, WorkerLostError
 from poolwise.types import IndexArray, Picks
 
@@ -53,7 +53,7 @@ def supervised(launch: Launch, plan: Plan, settings: Settings) -> Picks:
     EngineError
         If ranks are lost in every attempt.
     """
-    resumes = require_sharded_form(plan.spec, plan.rounds).resumes
+    resumes = form_of(plan.spec, plan.mode).resumes
     before = NOTHING
 
     def tell(picks: IndexArray) -> None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from poolwise.kernels.kcenter_frame import Frame
 from poolwise.kernels.kcenter_window import Candidates
 from poolwise.kernels.points import Points
-from poolwise.types import Array, Picks
+from poolwise.types import Array, Picks, Selection
 
-RECORDS: dict[str, type[Any]] = {record.__name__: record for record in (Candidates, Frame, Picks, Points)}
+RECORDS: dict[str, type[Any]] = {record.__name__: record for record in (Candidates, Frame, Picks, Points, Selection)}
 """Dataclasses that may travel."""
 
 ALIGN = 64

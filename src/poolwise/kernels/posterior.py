@@ -117,6 +117,12 @@ class SampledProbs:
         p = softmax_in_place(z.reshape(-1, self.shape[2]))
         return np.asarray(p.reshape(-1, *self.shape[1:]).astype(dtype, copy=False))
 
+    @property
+    def heads(self) -> tuple[Array, Array]:
+        """The weights and biases that it was made from."""
+        _, count, n_classes = self.shape
+        return self.weights.T.reshape(count, n_classes, -1), self.biases.reshape(count, n_classes)
+
 
 def fit_posterior(
     x: FloatArray,
