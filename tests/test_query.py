@@ -218,6 +218,8 @@ def test_a_trusted_store_is_not_read_twice() -> None:
     build_context(STRATEGIES["margin"], {"embeddings": Counted(), "head_weight": W})
     assert not reads, "rows that will be streamed were read beforehand"
     build_context(STRATEGIES["coreset"], {"embeddings": Counted()})
+    assert not reads, "rows that will be streamed were read beforehand"
+    build_context(STRATEGIES["kmeans"], {"embeddings": Counted()})
     assert reads
 
 

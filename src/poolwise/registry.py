@@ -102,8 +102,8 @@ class StrategySpec:
         logits and no probs, so that no probabilities have to be built
     judged : scores the same from `probs` alone, but NaN where a row may hold no probabilities, so that no pass over the
         rows is spent on that
-    streams : reads the unlabeled rows through `kernels.sampling` only, which looks for NaN and inf on the way, so
-        that no pass over the pool is spent on it before
+    streams : reads the unlabeled rows through `kernels.sampling` or `kernels.kcenter`, which look for NaN and inf on
+        the way, so that no pass over the pool is spent on it before
     lifted : options that are handled around the function, the same for every strategy; `calling.py` obeys them
     """
 
@@ -206,7 +206,7 @@ def strategy(
     cost : time at N = 1,000,000 in words, such as "one pass" or "B picks over candidates"
     use_when : one sentence of advice
     oracle : True if it reads true labels, which only simulations have
-    streams : True if it reads per-row arrays through `kernels.sampling` only, which finds NaN and inf itself
+    streams : True if what it reads per-row arrays through finds NaN and inf: `kernels.sampling` or `kernels.kcenter`
 
     The function returns (B,) int64 pool indices in order of choice, or `types.Picks`.
     """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import poolwise as pw
+from poolwise.errors import InputError
 
 
 def brute_force(x: np.ndarray, labeled: list[int], unlabeled: list[int], batch_size: int) -> list[int]:
@@ -87,3 +88,14 @@ def test_each_pick_names_its_nearest_labeled_or_picked_item() -> None:
     assert got.scores is not None
     assert got.scores.tolist() == [30, 11, 1]
     assert got.notes["cover_radius"] == 1
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("where", [0, 7, 2500, 4999])
+def test_nan_and_inf_are_found_on_the_way_with_and_without_labels(where, metric):
+    for value in (np.nan, np.inf):
+        x = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float16)
+        x[where, 1] = value
+        for labeled in (None, np.arange(7, 5000, 700)):
+            with pytest.raises(InputError, match=f"embeddings row {where} holds NaN"):
+                pw.select("coreset", embeddings=x, labeled=labeled, batch_size=5, metric=metric)

@@ -155,6 +155,11 @@ def run_windows(
             parts: list[Candidates] = team.call("candidates", share)
             window = merge(parts)
             picks = pick_in_window(window, centres, target - before, fetch)
+            if tell is not None and picks:
+                tell()
+            work.advance(len(picks))
+            if len(centres) == target:
+                return
             edges = np.cumsum([0, *(len(part.ids) for part in parts)])
             new = (centres.ids[before:], centres.x[before:], centres.sq_norm[before:])
             own = [(window.lower[i:j], window.upper[i:j], before, new) for i, j in pairwise(edges)]
@@ -163,9 +168,6 @@ def run_windows(
                 width = min(2 * width, WINDOW)
             elif len(picks) < width // 16:
                 width = max(width // 2, 64)
-            if tell is not None and picks:
-                tell()
-            work.advance(len(picks))
 
 
 def _nearest_to_mean(team: Team, frame: Frame, fetch: Fetch) -> int:

@@ -51,8 +51,8 @@ class Centres:
         """(t, k + 3): the product of [sketch, 1, a] with [-2 sketch, |sketch|^2, 1] is the bound, shifted by a."""
         return self._probe[: self.count]
 
-    def append(self, ids: IndexArray, x: FloatArray, sq_norm: FloatArray, reached: float = np.inf) -> None:
-        """Add placed rows."""
+    def append(self, ids: IndexArray, x: FloatArray, sq_norm: FloatArray, reached: FloatArray | float = np.inf) -> None:
+        """Add placed rows; `reached` is their squared distance to the earlier centres, at most."""
         here = slice(self.count, self.count + len(ids))
         self._ids[here], self._x[here], self._sq_norm[here], self._reached[here] = ids, x, sq_norm, reached
         if self.frame.basis is not None:

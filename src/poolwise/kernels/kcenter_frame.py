@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from poolwise.kernels.blocks import as_key, read_rows
+from poolwise.kernels.blocks import as_key, check_block, read_rows
 from poolwise.kernels.distances import sq_norms
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
@@ -26,6 +26,9 @@ MIN_CENTRES = 256
 SAMPLE = 3072
 """Rows from which the frame is chosen."""
 
+SMALL_SAMPLE = 64
+"""The same where no basis is wanted."""
+
 CHUNK = 1024
 """Largest window, and rows brought up to date together."""
 
@@ -34,7 +37,8 @@ CHUNK = 1024
 class Frame:
     """Coordinates in which distances are computed: a common origin and scale, and leading directions.
 
-    origin : (D,) about the mean of the pool; float64 where rows do not fit float32 exactly, else float32
+    origin : (D,) about the mean of the pool, or 0 where rows are best left as they are; float64 where rows do not
+        fit float32 exactly, else float32
     scale : a power of two that keeps squares in range
     basis : (D, k) float32 orthonormal, or None where the bound would not pay
     """
@@ -43,8 +47,13 @@ class Frame:
     scale: float
     basis: FloatArray | None
 
+    @property
+    def moves(self) -> bool:
+        """Whether rows change when they are placed."""
+        return self.scale != 1.0 or bool(self.origin.any())
+
     def place(self, block: Array, out: FloatArray | None = None) -> FloatArray:
-        """Move (n, D) stored rows, in the dtype of the origin, into the frame: (n, D) float32."""
+        """Move (n, D) stored rows, in the dtype of the origin, into the frame: (n, D) float32; may be `block`."""
         if self.origin.dtype == np.float64:
             with np.errstate(over="ignore"):  # found by whoever computes the length
                 x = ((block - self.origin) * self.scale).astype(np.float32)
@@ -52,6 +61,8 @@ class Frame:
                 return x
             out[:] = x
             return out
+        if out is None and not self.moves:
+            return block
         x = np.subtract(block, self.origin, out=out)
         if self.scale != 1.0:
             x *= np.float32(self.scale)
@@ -79,15 +90,28 @@ def _exact_dtype(rows: Rows) -> DTypeLike:
 def fit_frame(rows: Rows, indices: IndexArray, n_centres: int) -> Frame:
     """Choose origin, scale and basis from at most `SAMPLE` evenly spaced rows; any choice gives the same picks.
 
-    For fewer than `MIN_CENTRES` centres a basis costs more than it saves.
+    For fewer than `MIN_CENTRES` centres a basis costs more than it saves, and so does moving rows whose mean is not
+    far from 0.
+
+    Raises
+    ------
+    InputError
+        If one of these rows holds NaN or inf.
     """
     wants_basis = n_centres >= MIN_CENTRES and rows.shape[1] >= 2 * SKETCH_DIM
-    count = min(SAMPLE if wants_basis else SAMPLE // 12, len(indices))
+    count = min(SAMPLE if wants_basis else SMALL_SAMPLE, len(indices))
     sample = indices[np.linspace(0, len(indices) - 1, count).astype(np.int64)]  # count <= U: no repeats
-    x = read_rows(rows, as_key(sample), np.float64)
-    length = sq_norms(x - x.mean(axis=0))
-    near = length <= np.quantile(length, 0.9)  # a few far rows must not pull the origin away from all others
-    origin = x[near].mean(axis=0).astype(_exact_dtype(rows))
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = read_rows(rows, as_key(sample), np.float64)
+        length = sq_norms(x - x.mean(axis=0))
+        if not np.isfinite(length).all():
+            check_block("embeddings", x.astype(np.float32), sample)
+    usual = int(0.9 * (count - 1))
+    near = length <= np.partition(length, usual)[usual]  # a few far rows must not pull the origin away from all others
+    mean = x[near].mean(axis=0)
+    origin = mean.astype(_exact_dtype(rows))
+    if not wants_basis and origin.dtype == np.float32 and mean @ mean <= length[near].mean():
+        origin[:] = 0
     x = x - origin  # not in place: these may be the user's own rows
     largest = float(np.abs(x).max(initial=0.0))
     exponent = float(np.ceil(np.log2(largest))) if largest > 0 else 0.0

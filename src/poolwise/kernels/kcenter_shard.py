@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from poolwise.errors import InputError
-from poolwise.kernels.blocks import as_key, read_rows
+from poolwise.kernels.blocks import as_key, check_block, read_rows
 from poolwise.kernels.distances import sq_norms
 from poolwise.kernels.kcenter_bounds import tighten, tighten_fully
 from poolwise.kernels.kcenter_centres import Centres, labeled_centres
@@ -43,6 +43,7 @@ class Shard:
     def __init__(self, rows: Rows, indices: IndexArray, frame: Frame, *, first_id: int = 0) -> None:
         n, width = len(indices), rows.shape[1]
         self.rows, self.indices, self.frame, self.first_id = rows, indices, frame, first_id
+        self.together = n > 0 and int(indices[-1]) - int(indices[0]) == n - 1
         self.sq_norm = np.empty(n, dtype=np.float32)
         self.lower, self.upper = np.full(n, np.inf), np.full(n, np.inf)
         self.upto = np.zeros(n, dtype=np.int32)
@@ -66,26 +67,35 @@ class Shard:
 
     def read(self, pos: IndexArray | slice, out: FloatArray | None = None) -> FloatArray:
         """Placed rows at some positions of this shard's list; sorted positions are fastest."""
-        return self.frame.place(read_rows(self.rows, as_key(self.indices[pos]), self.frame.origin.dtype), out)
+        if isinstance(pos, slice) and self.together:
+            begin = int(self.indices[0])
+            key: IndexArray | slice = slice(begin + pos.start, begin + pos.stop)
+        else:
+            key = as_key(self.indices[pos])
+        return self.frame.place(read_rows(self.rows, key, self.frame.origin.dtype), out)
 
     def _read_among(self, pos: IndexArray, key: IndexArray | slice) -> FloatArray:
         return self.read(pos[key])
 
     def prepare(self, centres: Centres) -> None:
-        """Read all rows once: lengths, sketches, sums, and distances to the first centres."""
+        """Read all rows once: lengths, sketches, sums, and distances to the first centres.
+
+        Raises
+        ------
+        InputError
+            If a row holds NaN or inf, or is too long.
+        """
         first = min(len(centres), SKETCH_DIM)
-        buffer = np.empty((min(self.step, len(self)), self.rows.shape[1]), dtype=np.float32)
+        size = min(self.step, len(self)) if self.frame.moves else 0
+        buffer = np.empty((size, self.rows.shape[1]), dtype=np.float32)
         with task("reading the pool", len(self)) as work:
             for start in range(0, len(self), self.step):
                 here = slice(start, min(start + self.step, len(self)))
-                x = self.read(here, buffer[: here.stop - start])
-                n = sq_norms(x)
+                with np.errstate(over="ignore", invalid="ignore"):  # refused below, by row
+                    x = self.read(here, buffer[: here.stop - start] if size else None)
+                    n = sq_norms(x)
                 if not np.isfinite(n).all():
-                    row = int(self.ids[here][~np.isfinite(n)][0])
-                    raise InputError(
-                        f"embeddings row {row} is more than 1e15 times longer than the others, too long to compute "
-                        'distances in float32. Drop that item, or scale rows with metric="cosine".'
-                    )
+                    self._refuse(self.indices[here][~np.isfinite(n)])
                 self.sq_norm[here] = n
                 if not first:  # a cold start needs the mean
                     self.total += x.sum(axis=0, dtype=np.float64)
@@ -95,6 +105,15 @@ class Shard:
                     tighten_fully(x, n, self.lower[here], self.upper[here], centres, 0, first)
                 work.advance(len(n))
         self.upto[:] = first
+
+    def _refuse(self, indices: IndexArray) -> None:
+        """Raise an error that says what is wrong with rows whose length is not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            check_block("embeddings", read_rows(self.rows, as_key(indices)), indices + self.first_id)
+        raise InputError(
+            f"embeddings row {indices[0] + self.first_id} is more than 1e15 times longer than the others, too long to "
+            'compute distances in float32. Drop that item, or scale rows with metric="cosine".'
+        )
 
     def catch_up(self, pos: IndexArray, centres: Centres) -> None:
         """Bring the rows at some positions up to date with all centres."""

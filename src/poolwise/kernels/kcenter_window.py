@@ -6,7 +6,7 @@ settled by float64 distances. The larger value goes first, then the lower pool i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,41 +87,60 @@ def pick_in_window(window: Candidates, centres: Centres, limit: int, fetch: Fetc
     lower, upper, sq_norm = window.lower, window.upper, window.sq_norm
     gram: FloatArray | None = None
     picks: list[int] = []
+    reached: list[float] = []
+    begun = len(centres)
+    settled = bool((lower == upper).any())
+
+    def append_picks() -> None:
+        new = picks[len(centres) - begun :]
+        centres.append(window.ids[new], window.x[new], sq_norm[new], np.array(reached[len(centres) - begun :]))
+
+    def decide(at: IndexArray) -> None:
+        nonlocal settled
+        append_picks()
+        settle(window, at, centres, fetch)
+        settled = True
+
     while len(picks) < limit:
-        pos = _leader(window, centres, fetch)
+        pos = _leader(window, decide)
         if not _is_final(window, pos):
             if picks or lower[pos] == upper[pos]:
                 break
-            settle(window, np.array([pos]), centres, fetch)
-            pos = _leader(window, centres, fetch)
+            decide(np.array([pos]))
+            pos = _leader(window, decide)
             if not _is_final(window, pos):
                 break
         picks.append(pos)
-        reached = float(upper[pos])
+        reached.append(float(upper[pos]))
         if gram is None and 1 < len(window.ids) <= WINDOW:
             gram = window.x @ window.x.T  # (W, W)
-        dot = gram[pos] if gram is not None else window.x @ window.x[pos]
-        low, up = widen(sq_norm[pos] - 2.0 * dot + sq_norm, sq_norm)
-        doubtful = np.flatnonzero((lower == upper) & (low < upper) & (up >= upper))
-        if len(doubtful):  # settled rows stay settled
-            low[doubtful] = up[doubtful] = exact_pairs(window.ids[doubtful], window.ids[pos : pos + 1], centres, fetch)
+        d = -2 * (gram[pos] if gram is not None else window.x @ window.x[pos])
+        d += sq_norm
+        d += sq_norm[pos]
+        low, up = widen(d, sq_norm)
+        if settled:  # settled rows stay settled
+            doubtful = np.flatnonzero((lower == upper) & (low < upper) & (up >= upper))
+            if len(doubtful):
+                exact = exact_pairs(window.ids[doubtful], window.ids[pos : pos + 1], centres, fetch)
+                low[doubtful] = up[doubtful] = exact
         np.minimum(lower, low, out=lower)
         np.minimum(upper, up, out=upper)
         lower[pos] = upper[pos] = -np.inf
-        centres.append(window.ids[pos : pos + 1], window.x[pos : pos + 1], sq_norm[pos : pos + 1], reached)
+    append_picks()
     return picks
 
 
-def _leader(window: Candidates, centres: Centres, fetch: Fetch) -> int:
-    """Position of the candidate with the largest value; float64 decides where intervals overlap."""
+def _leader(window: Candidates, decide: Callable[[IndexArray], None]) -> int:
+    """Position of the candidate with the largest value; where intervals overlap, `decide` settles those rows."""
     lower, upper = window.lower, window.upper
     pos = int(lower.argmax())
-    level = np.flatnonzero(upper >= lower[pos])
-    if len(level) == 1:
-        return int(level[0])
+    ahead = upper >= lower[pos]
+    if np.count_nonzero(ahead) == 1:
+        return pos
+    level = np.flatnonzero(ahead)
     unsure = level[lower[level] < upper[level]]
     if len(unsure):
-        settle(window, unsure, centres, fetch)
+        decide(unsure)
     level = level[lower[level] == lower[level].max()]
     return int(level[window.ids[level].argmin()])
 

@@ -24,6 +24,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="arXiv:1708.00489",
     cost="tens of passes, whatever B is",
     use_when="Good embeddings and a batch that should leave no region of the pool far from a label.",
+    streams=True,
 )
 def coreset(
     embeddings: Rows,
