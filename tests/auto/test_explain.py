@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,37 @@ def test_batches_tell_what_was_trusted_and_where_the_time_went(pool: pw.Pool) ->
     assert "of the way from guessing to certainty is certain" in in_words(warm)
     assert "have the class of the nearest labeled one" in in_words(warm)
     assert "no item was ruled out" in in_words(cold) and "most uncertain items passed" in in_words(warm)
+
+
+def test_every_choice_among_strategies_gives_a_reason_and_a_split_of_its_time(pool: pw.Pool) -> None:
+    y = np.zeros(150, dtype=int)
+    for name, says in (
+        ("look", "loss in rehearsal after the choice of each"),
+        ("tailor", "expected to bring the rarest classes"),
+        ("selectal", "errors after removing"),
+        ("refine", "items left by each filter: 63, "),
+        ("budget_rule", "labels per class"),
+        ("ensemble", "items were nominated"),
+    ):
+        batch = pool.query(name, batch_size=5)
+        pool.label(batch.indices, [f"class {c}" for c in y[batch.indices]])
+        told = in_words(explain(pool.store)[-1])
+        assert re.search(says, told), told
+    records = {record["strategy"]: record for record in explain(pool.store)}
+    assert {"scoring", "search", "total"} <= records["look"]["seconds"].keys()
+    assert records["look"]["seconds"]["fit"] > 0  # the next query fitted the model to its labels
+    assert "fit" not in records["ensemble"]["seconds"]
+    assert "to fit the model to its labels" in in_words(records["look"])
+
+
+def test_batches_of_autoal_on_pictures_are_told_too(pool: pw.Pool) -> None:
+    notes = {"trust": {"margin": 0.75, "random": 0.25}, "search": "loss", "gain_over_equal": 0.5}
+    notes |= {"gain_of_best_candidate": 0.25, "accuracy_of_fit_net": 0.5, "seconds_search": 1.0}
+    free = pool.state().unlabeled[:4]
+    pool.store.ask(lambda state, seed: pw.Selection(free, None, "autoal_images", {}, seed, 2.0, {}, notes))
+    told = in_words(explain(pool.store)[-1])
+    assert "trusted: margin 75%, random 25%" in told and "FitNet is right on 50%" in told
+    assert "chose items whose loss was +0.5 above that of equal weights, the best candidate alone +0.25" in told
 
 
 def test_a_followed_strategy_and_equal_weights_are_told_too() -> None:

@@ -102,3 +102,23 @@ def test_picks_show_pictures_texts_or_numbers_and_say_how_many_more() -> None:
 def test_cost_divides_peoples_time_by_the_answers_that_were_timed() -> None:
     said = words(cost, pool())
     assert "1 random 10 30 s 3 s 10 ms 100 ms" in said
+
+
+def test_choices_tell_shares_reasons_and_seconds_and_other_strategies_their_notes() -> None:
+    auto = {"quality": 0.25, "filter": 40, "candidates": 40, "radius": 0.5, "coverage": 0.4, "seconds_search": 0.5}
+    learned = {"trust": {"margin": 0.9, "b<adge": 0.1}, "search": "gain", "gain_over_equal": 0.1}
+    rounds = (
+        RoundFacts(1, "auto", 10, 10, seconds_select=0.75, seconds_fit=0.5, notes=auto),
+        RoundFacts(2, "autoal", 20, 10, notes=learned | {"gain_of_best_candidate": 0.2, "nominated": 1234}),
+        RoundFacts(3, "coreset", 30, 10, notes={"reach": 1.5, "seconds_search": 2.0}),
+        RoundFacts(4, "margin", 40, 10),
+    )
+    html, said = str(choice(Report("x", rounds=rounds))), words(choice, Report("x", rounds=rounds))
+    assert "Round 1: auto" in said and "coverage 75%, uncertainty 25%" in said
+    assert "seconds: search 0.50, total 0.75; then 0.50 to fit the model to its labels" in said
+    assert "margin 90%, b<adge 10%" in said and "b<adge" not in html
+    assert "changed the loss by -0.1 against equal ones, the best candidate alone by -0.2" in said
+    assert "1,234 items were nominated" in said
+    assert "3 coreset reach: 1.5; seconds: search 2.00" in said
+    assert "Round 4" not in said and "Round 3" not in said
+    assert html.index('style="flex-grow: 0.75"') < html.index('style="flex-grow: 0.25"')

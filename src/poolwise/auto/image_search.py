@@ -39,7 +39,8 @@ class ImageSearch:
     fit_steps : gradient steps of FitNet alone, and of the network that nominates, at least 1
     steps : gradient steps in turn, at least 3; 0 learns no weights: all candidates count alike, on the same nominations
     train_batch_size : pictures of a step, at least 4
-    fit_rate, search_rate : learning rates of FitNet (Adam) and SearchNet (SGD); the paper has 0.005 for both
+    fit_rate, search_rate : learning rates of FitNet (Adam) and SearchNet (SGD, falling with the temperature of the
+        gates); the paper has 0.005 for both
     loss_module : whether SearchNet also learns to predict FitNet's losses
     diverse : cover the nominated items, weighted by their scores, in place of the best scores alone
     device : "auto", "cpu", "cuda", ...
@@ -321,6 +322,8 @@ def searched(
             continue
         with torch.no_grad():
             losses = nets.losses(fit_net, items[pos], y[pos])
+        for group in search.param_groups:
+            group["lr"] = how.search_rate * temperature / HOT  # derivatives grow as the gates harden
         if turn % 3 == 1:
             gates = _gates(nets, net, items[pos], grades[pos], count, temperature)
             step(search, -(gates * losses).sum() / count)
