@@ -121,7 +121,8 @@ def page(results: dict[str, Any]) -> str:
     if results.get("features"):
         about = (
             "Tiny ImageNet, 100,000 rows of 64. Picks shared: between rows stored as float16 and float32 rows that "
-            "differ from them by less than half a unit in float16's last place."
+            "differ from them by less than half a unit in float16's last place. `badge` draws rows at random and "
+            "`typiclust` begins with such draws: there the least difference leads to other picks of the same law."
         )
         parts += ["## Real features", about, table.features_table(results["features"])]
     return "\n\n".join(parts) + "\n"

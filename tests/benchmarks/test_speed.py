@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,19 @@ def test_a_missed_requirement_is_told_beside_what_a_bare_read_would_reach() -> N
     floor = {**record, "required": 0}
     assert table.verdict(floor) == "floor"
     assert "1 of 1 rows pass" in table.in_short([{**record, "required": 4.0}, floor])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux process status")
+def test_memory_that_was_freed_before_counts_again() -> None:
+    def hold() -> None:
+        pieces = [np.ones(10_000) for _ in range(500)]  # 80 kB each: from the heap, which keeps what is freed
+        time.sleep(0.03)
+        assert len(pieces) == 500
+
+    hold()
+    with measured(memory=True) as cost:
+        hold()
+    assert 30e6 < cost.memory < 60e6
 
 
 def test_memory_counts_what_a_call_held() -> None:

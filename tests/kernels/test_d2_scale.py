@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.vectors import GradientVectors
 
 pytestmark = pytest.mark.scale
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with threadpool_limits(1):
+        yield
 
 
 def pool(n: int, n_classes: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,11 +54,13 @@ def test_a_hundred_times_faster_than_one_pass_per_pick() -> None:
     e[np.arange(len(e)), p.argmax(axis=1)] -= 1
     sq = np.einsum("ij,ij->i", e, e) * np.einsum("ij,ij->i", h, h)
     gap, pick = np.full(len(h), np.inf, dtype=np.float32), 0
-    start = time.process_time()
-    for _ in range(5):
+    loop = []
+    for _ in range(8):
+        start = time.process_time()
         np.minimum(gap, np.maximum(sq + sq[pick] - 2 * (e @ e[pick]) * (h @ h[pick]), 0), out=gap)
         pick = int(np.searchsorted(np.cumsum(gap, dtype=np.float64), 0.5 * gap.sum()))
-    per_pick = (time.process_time() - start) / 5
+        loop.append(time.process_time() - start)
+    per_pick = min(loop)
     assert 2000 * per_pick / seconds(p, h, 2000) >= 100
 
 

@@ -618,27 +618,27 @@ def test_opening_and_reading_the_state_does_not_grow_with_the_answers_seen(tmp_p
     pool = PoolStore.create(tmp_path / "p", some_items(20_000), source={})
     pool.annotate([Annotation(i, "a") for i in range(20_000)], allow_unasked=True)
     pool.state()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(20):
         pool.state()
-    again = time.perf_counter() - start
-    start = time.perf_counter()
+    again = time.process_time() - start
+    start = time.process_time()
     PoolStore.open(pool.path).state()
-    assert again / 20 < time.perf_counter() - start  # reads nothing twice
+    assert again / 20 < time.process_time() - start  # reads nothing twice
 
 
 @pytest.mark.scale
 def test_a_million_items_take_seconds(tmp_path: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     pool = PoolStore.create(
         tmp_path / "p", (Item(0, f"img/{i * 7919 % 1000003:07d}.jpg") for i in range(10**6)), source={}
     )
-    assert time.perf_counter() - start < 30
-    start = time.perf_counter()
+    assert time.process_time() - start < 30
+    start = time.process_time()
     assert len(pool.state().unlabeled) == 10**6
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     pool.annotate([Annotation(i, "a") for i in range(10**6)], allow_unasked=True)
     again = PoolStore.open(pool.path)
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(again.state().labeled) == 10**6
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
