@@ -47,6 +47,7 @@ def strategy_page(spec: StrategySpec, measured: Sequence[Measured]) -> str:
         f"- Needs: {', '.join(f'`{n}`' for n in spec.needs) or 'nothing'}",
         f"- Uses when there: {', '.join(f'`{n}`' for n in spec.uses) or 'nothing more'}",
         f"- Cost at a million rows: {spec.cost or 'not stated'}",
+        f'- With a device (`device="cuda"`), computed there: {", ".join(spec.on_device) or "nothing"}',
         f"- Use it: {spec.use_when or 'not stated'}",
         f"- Paper: {spec.paper}",
         "",

@@ -10,6 +10,7 @@
     |-- UnknownNameError (LookupError)   no such strategy, dataset, label, ...
     |-- ArrayMissingError (LookupError)  a strategy needs an array that is not there
     |-- MissingExtraError (ImportError)  an optional dependency is not installed
+    |-- DeviceMemoryError (MemoryError)  a GPU has too little free memory
     |-- EngineError (RuntimeError)       processes that work together failed
     |   `-- WorkerLostError              one of them is gone
     `-- StoreError (OSError)             the pool directory cannot be read or written
@@ -63,6 +64,10 @@ class ArrayMissingError(PoolwiseError, LookupError):
 
 class MissingExtraError(PoolwiseError, ImportError):
     """An optional dependency is not installed."""
+
+
+class DeviceMemoryError(PoolwiseError, MemoryError):
+    """A GPU has too little free memory."""
 
 
 class EngineError(PoolwiseError, RuntimeError):

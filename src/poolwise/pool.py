@@ -261,6 +261,7 @@ class Pool:
         workers: int = 1,
         address: str | None = None,
         rounds: int = 1,
+        device: str | None = None,
         **options: Any,
     ) -> Selection:
         """Choose the next batch, record it as asked, and return it.
@@ -278,8 +279,8 @@ class Pool:
         audit_min : smallest such slice, default 50, but of it at most a quarter of the batch
         audit_train : rounds after which audited items are trained on, and judge no more; default never
         ood : a detector, such as "answers"; items it flags as of no class of interest are not offered to the strategy
-        engine, workers, address, rounds : where the batch is chosen, as for `select`; the batch is the same everywhere,
-            save with two rounds
+        engine, workers, address, rounds, device : where the batch is chosen, as for `select`; the batch is the same
+            everywhere, save with two rounds
         options : of the strategy, and those that every strategy has, as for `select`; with `max_per_group` the groups
             are those of the pool's items
 
@@ -297,7 +298,7 @@ class Pool:
             audit_min=audit_min,
             audit_train=audit_train,
             ood=ood,
-            where=Where(engine, workers, address, rounds),
+            where=Where(engine, workers, address, rounds, device),
         )
 
     def set_costs(self, costs: Any) -> None:

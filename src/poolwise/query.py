@@ -109,7 +109,8 @@ def select(
     ood_scores, predicted_loss, discriminator_score, boundary_distance : (N,)
     validation : (N,) bool, labeled items that the head was not fitted to
     oracle_labels : (N,) int true classes; only for strategies that are marked as oracles
-    device : None for NumPy; "cuda" or "cpu" runs the logits of the head through torch on that device
+    device : None for NumPy; "cuda" (or "cpu", torch on the processor) computes what the strategy can compute there, and
+        the batch stays the same: see docs/guide/large-pools.md. The note `device` says what that was.
     engine : "local" (threads), "processes" or "ray"; the batch is the same with each
     workers : threads, processes or Ray actors that share the rows of the pool; arrays should be memory-mapped files
     address : of a running Ray cluster; without it Ray is started on this machine, and shut down again
@@ -210,7 +211,8 @@ def choose(
     if where.address is not None:
         raise OptionError(f"address {where.address!r} is for engine 'ray'; got engine 'local'. Pass engine='ray'.")
     with backend.on(where.device):
-        return _choose_here(spec, arrays, state, batch_size, seed, options, ood, trusted)
+        selection = _choose_here(spec, arrays, state, batch_size, seed, options, ood, trusted)
+        return replace(selection, notes={**selection.notes, **backend.notes()})
 
 
 def _choose_here(

@@ -105,6 +105,7 @@ class StrategySpec:
     streams : reads the unlabeled rows through `kernels.sampling` or `kernels.kcenter`, which look for NaN and inf on
         the way, so that no pass over the pool is spent on it before
     lifted : options that are handled around the function, the same for every strategy; `calling.py` obeys them
+    device : what it has to compute on a device, besides logits: "scores", "k-center distances", "D2 distances"
     """
 
     name: str
@@ -124,11 +125,18 @@ class StrategySpec:
     judged: Callable[..., Any] | None = None
     streams: bool = False
     lifted: dict[str, Option] = field(default_factory=dict)
+    device: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """First line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def on_device(self) -> tuple[str, ...]:
+        """What `device=` moves to a device; nothing if empty. Logits and scores are only where there is a head."""
+        logits = {"logits", "probs"} & {*self.needs, *self.uses}
+        return (*(("logits of the head",) if logits else ()), *self.device)
 
 
 Noise = Literal["none", "power", "softmax", "softrank"]
@@ -195,6 +203,7 @@ def strategy(
     use_when: str = "",
     oracle: bool = False,
     streams: bool = False,
+    device: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a function that picks a batch.
 
@@ -207,13 +216,14 @@ def strategy(
     use_when : one sentence of advice
     oracle : True if it reads true labels, which only simulations have
     streams : True if what it reads per-row arrays through finds NaN and inf: `kernels.sampling` or `kernels.kcenter`
+    device : what it computes on a device besides logits, in the words of `kernels.backend.used`
 
     The function returns (B,) int64 pool indices in order of choice, or `types.Picks`.
     """
 
     def register(function: F) -> F:
         spec = _spec(name, function, "strategy", family, paper, cost, use_when, oracle)
-        STRATEGIES.add(name, replace(spec, streams=streams))
+        STRATEGIES.add(name, replace(spec, streams=streams, device=device))
         return function
 
     return register
@@ -245,7 +255,8 @@ def acquisition(
             "beta": Option("beta", float, 1.0, "how closely a ranking with chance follows the scores; large is greedy"),
         }
         lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
-        STRATEGIES.add(name, replace(spec, from_logits=from_logits, judged=judged, streams=True, lifted=lifted))
+        spec = replace(spec, from_logits=from_logits, judged=judged, streams=True, lifted=lifted)
+        STRATEGIES.add(name, replace(spec, device=() if from_logits is None else ("scores",)))
         return function
 
     return register

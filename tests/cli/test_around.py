@@ -230,3 +230,16 @@ def test_glister_takes_validation_items_from_a_file_and_works_on_a_pool(pool: Ru
     assert answer.json()["notes"]["validation"] == 6, answer.err
     cold = pool("query t.pool --strategy activeft --batch-size 4 --json")
     assert len(cold.json()["batch"]) == 4, cold.err
+
+
+def test_a_device_changes_nothing_but_where_it_is_computed(files: Run) -> None:
+    pytest.importorskip("torch")
+    np.savez("head.npz", weight=RNG.normal(size=(3, 4)).astype(np.float32))
+    for name in ("coreset", "margin", "random"):
+        words = f"select --strategy {name} --embeddings x.npy --batch-size 9 --head head.npz"
+        plain, there = files(words), files(f"{words} --device cpu")
+        assert plain.code == there.code == 0 and picked(there.out) == picked(plain.out)
+        told = {"coreset": "k-center distances", "margin": "logits of the head", "random": "not used"}[name]
+        assert f"device cpu: {told}" in there.err and "device" not in plain.err
+    refused = files(f"{words} --device toaster")
+    assert refused.code == 1 and "expected cpu, cuda or cuda:N" in refused.err

@@ -22,7 +22,7 @@ from poolwise.engine.plan import Plan, Settings, open_job
 from poolwise.engine.rank import run_rank
 from poolwise.engine.wire import pack, unpack
 from poolwise.errors import InputError, PoolwiseError
-from poolwise.kernels import blocks
+from poolwise.kernels import blocks, d2, sampling
 from poolwise.kernels.blocks import ShardedRows
 from poolwise.registry import STRATEGIES, StrategySpec, coerce
 from poolwise.types import ARRAYS
@@ -307,3 +307,29 @@ def test_memory_grows_with_the_pool_and_not_with_its_square(spec: StrategySpec) 
         tracemalloc.stop()
     assert peaks[1] < 5 * peaks[0] + 2**22, f"peaks {peaks[0]:,} and {peaks[1]:,} bytes: steeper than linear"
     assert peaks[1] < 1000 * 80_000, f"{peaks[1]:,} bytes for 80,000 rows of 16 numbers"
+
+
+def test_on_a_device_it_computes_what_the_registry_says_and_picks_the_same(
+    spec: StrategySpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(d2, "LOOP_VALUES", 0)  # small pools otherwise need no passes
+    monkeypatch.setattr(sampling, "SMALL", 64)
+    pool = make_pool(n=400, d=12)
+    del pool["logits"], pool["probs"]
+    names = {"logits": ("embeddings", "head_weight", "head_bias"), "probs": ("embeddings", "head_weight", "head_bias")}
+    named = {part for name in (*spec.needs, *spec.uses) for part in names.get(name, (name,)) if part in pool}
+    arguments: Arrays = {name: pool[name] for name in sorted(named)}
+    labels = np.full(400, -1)
+    labels[LABELED] = pool["oracle_labels"][LABELED]
+    arguments |= {"labels": labels, "labeled": LABELED, "batch_size": 40}
+    plain, there = pw.select(spec.name, **arguments), pw.select(spec.name, device="cpu", **arguments)
+    assert there.indices.tolist() == plain.indices.tolist()
+    assert "device" not in plain.notes
+    used = set(there.notes["device"].removeprefix("cpu: ").split(", ")) - {
+        "not used",
+        "all of this ran on the processor",
+    }
+    told = set(spec.on_device)
+    assert used <= told, (used, told)
+    assert used == told or spec.name in ("lfosa", "margin_clustering"), "what it tells is for other options or sizes"

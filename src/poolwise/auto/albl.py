@@ -28,6 +28,7 @@ from poolwise.types import FloatArray, IndexArray, Picks, Rows, Selection
     paper="Hsu & Lin, AAAI 2015",
     cost="that of all its candidates",
     use_when="To compare with the classical bandit over strategies; it needs dozens of batches to learn.",
+    device=("scores", "D2 distances"),
 )
 def albl(
     embeddings: Rows,

@@ -33,6 +33,7 @@ from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
     paper="arXiv:2410.13853",
     cost="that of all its candidates, and seconds for the search",
     use_when="To study learned trust in strategies; measured against equal weights (`ensemble`), which cost less.",
+    device=("scores", "D2 distances"),
 )
 def autoal(
     embeddings: Rows,

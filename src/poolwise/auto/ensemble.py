@@ -22,6 +22,7 @@ from poolwise.types import FloatArray, IndexArray, Picks, Rows
     paper="ours",
     cost="that of all its candidates",
     use_when="You want several strategies to have a say; it takes any list of them.",
+    device=("scores", "D2 distances"),
 )
 def ensemble(
     embeddings: Rows,

@@ -21,6 +21,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="ours; after Roy & McCallum, ICML 2001",
     cost="that of all its candidates, and a rehearsal on the labeled items",
     use_when="To study look-ahead among strategies; with few labels its estimate is mostly noise.",
+    device=("scores", "D2 distances"),
 )
 def look(
     embeddings: Rows,

@@ -25,6 +25,7 @@ LEFT = 10
     paper="Huseljic et al., CVPR 2026",
     cost="three passes of its members, then coverage of 10 B items",
     use_when="To narrow a large pool before a strategy that would be too slow for it.",
+    device=("scores", "D2 distances"),
 )
 def refine(
     embeddings: Rows,

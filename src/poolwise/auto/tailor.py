@@ -26,6 +26,7 @@ DRAWS = 64
     paper="arXiv:2302.07317",
     cost="that of all its candidates",
     use_when="Classes are unbalanced and some strategy may find the rare ones; it learns which over many batches.",
+    device=("scores", "D2 distances"),
 )
 def tailor(
     embeddings: Rows,

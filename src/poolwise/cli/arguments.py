@@ -13,4 +13,7 @@ PoolDir = Annotated[Path, typer.Argument(metavar="POOL", help="A pool directory.
 Engine = Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")]
 Workers = Annotated[int, typer.Option(min=1, help="Workers that share the rows; the batch stays the same.")]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")]
+Device = Annotated[
+    str | None, typer.Option(help="cuda, cuda:1 or cpu: compute through torch there; the batch stays the same.")
+]
 Rounds = Annotated[int, typer.Option(min=1, max=2, help="2 is approximate, for pools of tens of millions.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from poolwise.cli.arguments import Address, Engine, PoolDir, Rounds, Workers
+from poolwise.cli.arguments import Address, Device, Engine, PoolDir, Rounds, Workers
 from poolwise.cli.around import (
     Beta,
     Keep,
@@ -53,6 +53,7 @@ def query(
     beta: Beta = None,
     audit: AuditShare = None,
     no_audit: NoAudit = False,
+    device: Device = None,
     engine: Engine = "local",
     workers: Workers = 1,
     address: Address = None,
@@ -95,6 +96,7 @@ def query(
             seed=seed,
             audit=share,
             ood=ood,
+            device=device,
             engine=engine,
             workers=workers,
             address=address,
@@ -103,6 +105,8 @@ def query(
         )
     tell_of_audit(selection)
     tell_of_workers(selection, workers)
+    if device is not None:
+        say(f"device {selection.notes['device']}")
     for name, why in selection.notes.items():
         if name.startswith("stale_"):
             say(f"{name.removeprefix('stale_')} not used: {why}")

@@ -9,9 +9,9 @@ import numpy as np
 import typer
 
 import poolwise.pool  # noqa: F401  (registers every strategy)
-from poolwise.cli.arguments import Address, Engine, Rounds, Workers
+from poolwise.cli.arguments import Address, Device, Engine, Rounds, Workers
 from poolwise.cli.around import Beta, Keep, MaxPerGroup, Stochastic, Within, all_options, read_values
-from poolwise.cli.output import echo_csv, echo_json, show_progress, tell_of_workers
+from poolwise.cli.output import echo_csv, echo_json, say, show_progress, tell_of_workers
 from poolwise.errors import InputError
 from poolwise.query import select as select_arrays
 from poolwise.registry import DETECTORS, STRATEGIES
@@ -66,6 +66,7 @@ def select(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    device: Device = None,
     engine: Engine = "local",
     workers: Workers = 1,
     address: Address = None,
@@ -111,6 +112,7 @@ def select(
             strategy,
             batch_size=batch_size,
             seed=seed,
+            device=device,
             engine=engine,
             workers=workers,
             address=address,
@@ -120,6 +122,8 @@ def select(
             **options,
         )
     tell_of_workers(selection, workers)
+    if device is not None:
+        say(f"device {selection.notes['device']}")
     if out is not None:
         selection.save(out)
     if as_json:

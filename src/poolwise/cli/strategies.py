@@ -61,6 +61,7 @@ def describe(spec: StrategySpec) -> dict[str, Any]:
         "options": {o.name: {"type": type_name(o.type), "default": o.default, "text": o.text} for o in _options(spec)},
         "paper": spec.paper,
         "cost": spec.cost,
+        "device": list(spec.on_device),
         "use_when": spec.use_when,
         "oracle": spec.oracle,
         "summary": spec.summary,
@@ -103,6 +104,7 @@ def explain(spec: StrategySpec, width: int) -> str:
         "Needs": ", ".join(spec.needs) or "nothing but the list of unlabeled items",
         "Can use": ", ".join(spec.uses) or "nothing more",
         "Cost": f"at a million rows: {spec.cost or 'not stated'}",
+        "Device": _device(spec),
         "Paper": spec.paper,
     }
     lines = [
@@ -126,6 +128,12 @@ def explain(spec: StrategySpec, width: int) -> str:
         textwrap.indent(inspect.getdoc(spec.function) or "", "  "),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _device(spec: StrategySpec) -> str:
+    """What --device is good for."""
+    parts = ", ".join(spec.on_device)
+    return f"--device cuda computes there: {parts}" if parts else "--device makes no difference"
 
 
 def _measured(name: str) -> list[str]:

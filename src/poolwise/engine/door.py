@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,7 +75,8 @@ def choose(
     if needs_no_split(spec):
         with backend.on(device):
             check_values(spec, context.arrays, context.unlabeled)
-            return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+            selection = run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options)
+            return replace(selection, notes={**selection.notes, **backend.notes()})
     return run_strategy(spec, context, batch_size=batch_size, seed=seed, options=options, caller=split)
 
 

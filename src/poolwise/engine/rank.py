@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,4 +54,5 @@ def run_rank(comm: Communicator, open_job: Callable[[], Job], device: str | None
             team.call("open_pool")
             if comm.size > 1 and not all(team.call("sees_same_pool")):
                 raise EngineError("the workers see arrays of different sizes. Give all machines the same files.")
-            return form_of(rank.job.spec, rank.job.mode).lead(rank.job, team)
+            picks = form_of(rank.job.spec, rank.job.mode).lead(rank.job, team)
+            return replace(picks, notes={**picks.notes, **backend.notes()})

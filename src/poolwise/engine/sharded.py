@@ -17,9 +17,9 @@ from poolwise.calling import call, row_scorer
 from poolwise.chance import rng_for
 from poolwise.kernels.d2 import d2_sample
 from poolwise.kernels.distances import UnitRows
-from poolwise.kernels.envelope import Envelope
+from poolwise.kernels.envelope_device import envelope_of
 from poolwise.kernels.kcenter import k_center
-from poolwise.kernels.kcenter_shard import Part
+from poolwise.kernels.kcenter_part import Part
 from poolwise.kernels.sampling import best_first, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.kernels.team import Team
@@ -211,13 +211,16 @@ def _lead_base(job: Job, team: Team) -> Picks:
     )
 
 
-class BadgePart(Envelope):
-    """The envelope of the gradients of one rank."""
+class BadgePart:
+    """The envelope of the gradients of one rank, and what `topk` leaves out of them."""
 
     def __init__(self, job: Job) -> None:
         bias, topk = job.options["bias"], job.options["topk"]
         self.gradients = GradientVectors(job.arrays["probs"], job.arrays["embeddings"], job.mine, bias=bias, topk=topk)
-        super().__init__(self.gradients)
+        self.envelope = envelope_of(self.gradients)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.envelope, name)
 
     def residual(self) -> float:
         """Sum, over the rows, the share of each gradient that `topk` leaves out."""

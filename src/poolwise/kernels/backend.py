@@ -1,7 +1,8 @@
 """The one door to torch, opened only when it is asked for or already open.
 
-`on("cuda")` (or "cpu" for torch on the processor) moves the large matrix products of everything inside the block
-to that device; NumPy is the default. Blocks go in and come out as NumPy arrays, so no other module knows.
+Inside `on("cuda")` (or "cpu" for torch on the processor) that device computes the logits of heads, and what the modules
+`kcenter_device`, `envelope_device` and `scores_device` have for it; NumPy is the default. Arrays go in and come out as
+NumPy arrays, so nobody else knows. Whoever uses the device says so by `used`, and `notes` tells the user.
 """
 
 from __future__ import annotations
@@ -9,23 +10,34 @@ from __future__ import annotations
 import ctypes
 import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from poolwise.errors import OptionError, missing_extra
+from poolwise.errors import DeviceMemoryError, OptionError, missing_extra
 from poolwise.kernels.scratch import Scratch
 from poolwise.types import Array
 
-_device: ContextVar[str | None] = ContextVar("poolwise_device", default=None)
+
+@dataclass(slots=True)
+class _Device:
+    """A device, and what it was used for."""
+
+    name: str
+    uses: set[str] = field(default_factory=set)
+
+
+_device: ContextVar[_Device | None] = ContextVar("poolwise_device", default=None)
 
 
 @contextmanager
-def on(device: str | None) -> Iterator[None]:
-    """Run matrix products inside the block through torch on `device` ("cuda", "cuda:1", "cpu"); None is NumPy.
+def on(name: str | None) -> Iterator[None]:
+    """Compute inside the block on a device ("cuda", "cuda:1", "cpu") where that is possible; None is NumPy.
 
     Raises
     ------
@@ -33,21 +45,81 @@ def on(device: str | None) -> Iterator[None]:
         If torch is not installed.
     OptionError
         If torch does not know or cannot reach the device.
+    DeviceMemoryError
+        If its memory is full.
     """
-    if device is not None:
-        torch = _torch()
+    if name is None:
+        token = _device.set(None)
         try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise OptionError(
-                f"device {device!r} cannot be used by torch ({str(error).splitlines()[0]}); expected cpu, cuda or "
-                "cuda:N. Leave device out to use NumPy."
-            ) from error
-    token = _device.set(device)
+            yield
+        finally:
+            _device.reset(token)
+        return
+    there = torch()
+    try:
+        there.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(
+            f"device {name!r} cannot be used by torch ({str(error).splitlines()[0]}); expected cpu, cuda or "
+            f"cuda:N, and this machine has {there.cuda.device_count()} CUDA devices. Leave device out to use NumPy."
+        ) from error
+    token = _device.set(_Device(name))
+    try:
+        with _full_precision(there):
+            yield
+    except there.cuda.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"device {name!r} has too little free memory; expected about 2 GB besides the chosen rows, and got: "
+            f"{str(error).splitlines()[0]} End what else runs there (see nvidia-smi), or leave device out for NumPy."
+        ) from error
+    finally:
+        _device.reset(token)
+
+
+def device() -> str | None:
+    """Name the device in force; None is NumPy."""
+    there = _device.get()
+    return None if there is None else there.name
+
+
+def used(what: str) -> None:
+    """Remember that the device in force computed `what`."""
+    there = _device.get()
+    if there is not None:
+        there.uses.add(what)
+
+
+def notes() -> dict[str, str]:
+    """Say in a note which device is in force and what it computed; nothing without one."""
+    there = _device.get()
+    if there is None:
+        return {}
+    return {"device": f"{there.name}: {', '.join(sorted(there.uses)) or 'not used, all of this ran on the processor'}"}
+
+
+class _Precision:
+    """How many blocks ask for full precision now, in all threads, and what was set before the first of them."""
+
+    lock = threading.Lock()
+    count = 0
+    before = "highest"
+
+
+@contextmanager
+def _full_precision(there: Any) -> Iterator[None]:
+    """Keep float32 products float32: no TF32 and no bfloat16, whatever the program around has set."""
+    with _Precision.lock:
+        if not _Precision.count:
+            _Precision.before = there.get_float32_matmul_precision()
+            there.set_float32_matmul_precision("highest")
+        _Precision.count += 1
     try:
         yield
     finally:
-        _device.reset(token)
+        with _Precision.lock:
+            _Precision.count -= 1
+            if not _Precision.count:
+                there.set_float32_matmul_precision(_Precision.before)
 
 
 PRODUCT_ROWS = 1024
@@ -72,8 +144,8 @@ class Affine:
 
     def __call__(self, x: Array) -> Array:
         """Return (n, C) for (n, D), as a NumPy array of the same dtype that nobody else holds."""
-        device = _device.get()
-        if device is None:
+        name = device()
+        if name is None:
             out = self._scratch.take((len(x), self.weight.shape[1]), x.dtype)
             with np.errstate(over="ignore", invalid="ignore"):  # inf in a row is reported by row later
                 for start in range(0, len(out), PRODUCT_ROWS):
@@ -81,12 +153,18 @@ class Affine:
                     np.matmul(x[start : start + PRODUCT_ROWS], self.weight, out=part)
                     part += self.bias
             return out
-        torch = _torch()
-        if device not in self._there:
-            self._there[device] = tuple(torch.from_numpy(_alias(a)).to(device) for a in (self.weight, self.bias))
-        weight, bias = self._there[device]
-        there = torch.from_numpy(_alias(x)).to(device)
-        return np.asarray(torch.addmm(bias, there, weight).cpu().numpy())
+        return np.asarray(self.there(torch().from_numpy(alias(x)).to(name)).cpu().numpy())
+
+    def there(self, x: Any) -> Any:
+        """Do the same to (n, D) on the device in force; the result stays there."""
+        name = device()
+        assert name is not None
+        used("logits of the head")
+        if name not in self._there:
+            weight, bias = (torch().from_numpy(alias(a)).to(name) for a in (self.weight, self.bias))
+            self._there[name] = weight, bias
+        weight, bias = self._there[name]
+        return torch().addmm(bias, x, weight)
 
 
 HALF_TILE = 2**16
@@ -102,9 +180,9 @@ def convert(source: Array, out: Array) -> None:
     """
     halves = source.dtype == np.float16 and out.dtype == np.float32
     if halves and source.flags.c_contiguous and out.flags.c_contiguous:
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            torch.from_numpy(out).copy_(torch.from_numpy(_alias(source)))
+        loaded = sys.modules.get("torch")
+        if loaded is not None:
+            loaded.from_numpy(out).copy_(loaded.from_numpy(alias(source)))
         else:
             _convert_halves(source.reshape(-1), out.reshape(-1))
     else:
@@ -127,7 +205,7 @@ def _convert_halves(source: Array, out: Array) -> None:
             np.multiply(out[here], np.float32(2.0**112), out=out[here])
 
 
-def _alias(source: Array) -> Array:
+def alias(source: Array) -> Array:
     """Return a writable view of a contiguous array that may be read-only: torch warns about others. Only read it."""
     if source.flags.writeable:
         return source
@@ -135,7 +213,8 @@ def _alias(source: Array) -> Array:
     return np.frombuffer(memory, dtype=source.dtype).reshape(source.shape)
 
 
-def _torch() -> Any:
+def torch() -> Any:
+    """Import torch, or say how to install it."""
     try:
         return importlib.import_module("torch")
     except ImportError as error:

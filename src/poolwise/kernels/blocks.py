@@ -141,6 +141,10 @@ class LinearLogits(Computed):
         """Compute the logits of embeddings that are already in memory: (n, D) float to (n, C)."""
         return self._heads[x.dtype](x)
 
+    def there(self, x: Any) -> Any:
+        """Do so on the device in force: (n, D) float32 to (n, C), both tensors on it."""
+        return self._heads[np.dtype(np.float32)].there(x)
+
 
 class Softmax(Computed):
     """Probabilities computed from logits when they are read."""

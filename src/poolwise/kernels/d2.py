@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from poolwise.kernels.envelope import EXPONENTS, ZERO, Envelope
+from poolwise.kernels.envelope import EXPONENTS, ZERO
+from poolwise.kernels.envelope_device import envelope_of
 from poolwise.kernels.points import Points, join, nearest_sq, sq_distances
 from poolwise.kernels.team import Here, Team
 from poolwise.kernels.vectors import FLOPS, Vectors
@@ -118,7 +119,7 @@ def d2_sample(
     three passes over the pool, as matrix products, and (draws x centres) pairs; a loop needs `count` passes.
     Vectors closer than 1e-6 of their length count as equal.
     """
-    team = Here([Envelope(vectors) for vectors in shards]) if isinstance(shards, Sequence) else shards
+    team = Here([envelope_of(vectors) for vectors in shards]) if isinstance(shards, Sequence) else shards
     facts = team.call("facts")
     n_rows = sum(rows for rows, _, _ in facts)
     small = n_rows * facts[0][1] <= LOOP_VALUES

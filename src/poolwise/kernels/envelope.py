@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from poolwise.errors import InputError
+from poolwise.kernels.edges import AT_ONCE, longest, near_edges
 from poolwise.kernels.points import Points, nearest_sq
 from poolwise.kernels.vectors import Vectors, measure_all
 from poolwise.types import FloatArray, IndexArray
@@ -19,8 +22,9 @@ class Envelope:
     """The upper bounds m_i of one shard, in bins by power of two.
 
     Drawing with probability m_i is then a choice of a bin (weight: count times its power of two), a uniform
-    member, and a rejection with probability below one half. It needs no running sums, so rounding in one row
-    cannot shift the draws of others.
+    member, and a rejection with probability below one half. It needs no running sums, and bounds so near the edge
+    of a bin that rounding decides are settled in float64 (`edges`): rounding in one row cannot shift the draws of
+    others.
     """
 
     def __init__(self, vectors: Vectors) -> None:
@@ -33,38 +37,61 @@ class Envelope:
         return len(self.vectors), self.vectors.width, self.vectors.row_seconds
 
     def start(self, first: Points | None) -> tuple[float, int]:
-        """Read all rows; bound them by the distance to `first`, if given. Return the largest squared length."""
-        best, best_position = -1.0, 0
+        """Read all rows and bound them by the distance to `first`; without it, find the longest: |g|^2, position."""
+        for start, sq, near in self.measured(first):
+            self.m[start : start + len(sq)] = np.inf if near is None else near
+        if first is None:
+            return longest(self.vectors)
+        self._settle(None, lambda points: nearest_sq(points, first))
+        self._sort()
+        return -1.0, -1
+
+    def measured(self, first: Points | None) -> Iterator[tuple[int, FloatArray, FloatArray | None]]:
+        """Read all rows: position of the first, squared lengths, and squared distances to the nearest of `first`."""
         for start, points in self.vectors.measure():
-            position = int(points.sq.argmax())
-            if points.sq[position] > best:
-                best, best_position = float(points.sq[position]), start + position
-            if not np.isfinite(points.sq).all():
-                raise InputError(
-                    "squared lengths exceed the range of float32; expected embeddings below about 1e15. "
-                    "Divide them by a constant."
-                )
-            self.m[start : start + len(points)] = np.inf if first is None else nearest_sq(points, first)
-        if first is not None:
-            self._sort()
-        return best, best_position
+            refuse_overflow(points.sq)
+            yield start, points.sq, None if first is None else nearest_sq(points, first)
+
+    def compared(self, centres: Points) -> Iterator[tuple[int, FloatArray]]:
+        """Read all rows again: position of the first, and squared distances to the nearest centre."""
+        for start, points in self.vectors.blocks(len(centres)):
+            yield start, nearest_sq(points, centres)
 
     def cap(self, length: float) -> None:
         """Use that no row is farther than |g_i| + |g_c| from a centre of that length."""
+        before = self.m.copy()
         np.minimum(self.m, (np.sqrt(self.vectors.sq) + np.float32(length)) ** 2 * np.float32(1 + 1e-6), out=self.m)
+        self._settle(before, lambda points: (np.sqrt(points.sq) + length) ** 2 * (1 + 1e-6))
         self._sort()
 
     def refresh(self, centres: Points) -> None:
         """Compare every row with the centres added since the last refresh."""
-        for start, points in self.vectors.blocks(len(centres)):
-            m = self.m[start : start + len(points)]
-            np.minimum(m, nearest_sq(points, centres), out=m)
+        before = self.m.copy()
+        for start, near in self.compared(centres):
+            m = self.m[start : start + len(near)]
+            np.minimum(m, near, out=m)
+        self._settle(before, lambda points: nearest_sq(points, centres))
         self._sort()
 
     def lower(self, positions: IndexArray, values: FloatArray) -> None:
         """Put true values in place of bounds."""
         self.m[positions] = values
         self._sort()
+
+    def _settle(self, before: FloatArray | None, exact: Callable[[Points], FloatArray]) -> None:
+        """Compute bounds that have come near the edge of a bin again in float64.
+
+        before : (n,) what the bounds were; None for infinite
+        exact : from float64 vectors, what the bounds were lowered to
+        """
+        if not self.vectors.complete:
+            return
+        at = near_edges(self.m, self.vectors.sq)
+        at = at if before is None else at[self.m[at] < before[at]]
+        for start in range(0, len(at), AT_ONCE):
+            here = at[start : start + AT_ONCE]
+            value = exact(self.vectors.exact(here))
+            self.m[here] = value if before is None else np.minimum(before[here], value)
 
     def _sort(self) -> None:
         bins = np.frexp(self.m)[1].astype(np.int16)
@@ -91,3 +118,12 @@ class Envelope:
         """Measure and gather all points of a small shard."""
         measure_all(self.vectors)
         return self.take(np.arange(len(self.vectors)))
+
+
+def refuse_overflow(sq: FloatArray) -> None:
+    """Raise InputError if some squared length is not finite."""
+    if not np.isfinite(sq).all():
+        raise InputError(
+            "squared lengths exceed the range of float32; expected embeddings below about 1e15. "
+            "Divide them by a constant."
+        )

@@ -16,9 +16,10 @@ stored rows. The larger value goes first, then the lower pool index.
 
 This module begins, drives the parts of the pool and reports. The others, from the bottom up: `kcenter_frame` has the
 coordinates and the low-dimensional bound, `kcenter_centres` the centres, `kcenter_bounds` the float32 intervals,
-`kcenter_exact` the float64 decisions, `kcenter_window` the picks, `kcenter_shard` the pool and the active rows.
+`kcenter_exact` the float64 decisions, `kcenter_window` the picks, `kcenter_shard` the pool and the active rows, and
+`kcenter_device` the same where a device does the products.
 
-A pool split over shards is a team of `kcenter_shard.Part`; `k_center` drives any number of them, and what travels
+A pool split over shards is a team of `kcenter_part.Part`; `k_center` drives any number of them, and what travels
 between a part and the window (`Candidates`, the window's intervals, the new centres) is small.
 """
 
@@ -37,7 +38,7 @@ from poolwise.kernels.distances import sq_norms
 from poolwise.kernels.kcenter_centres import Centres, labeled_centres
 from poolwise.kernels.kcenter_exact import PAIR_BLOCK, Fetch, exact_value, float32_guess, rounded
 from poolwise.kernels.kcenter_frame import CHUNK, Frame, fit_frame
-from poolwise.kernels.kcenter_shard import Part
+from poolwise.kernels.kcenter_part import Part
 from poolwise.kernels.kcenter_window import WINDOW, Candidates, merge, pick_in_window
 from poolwise.kernels.onecenter import one_center
 from poolwise.kernels.team import Here, Team

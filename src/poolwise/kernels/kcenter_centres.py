@@ -17,7 +17,7 @@ class Centres:
     """
 
     def __init__(self, frame: Frame, width: int, capacity: int) -> None:
-        self.frame = frame
+        self.frame, self.capacity = frame, capacity
         self.count = 0
         self._ids = np.empty(capacity, dtype=np.int64)
         self._x = np.empty((capacity, width), dtype=np.float32)

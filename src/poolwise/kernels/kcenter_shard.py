@@ -10,7 +10,7 @@ from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, check_block, read_rows
 from poolwise.kernels.distances import sq_norms
 from poolwise.kernels.kcenter_bounds import tighten, tighten_fully
-from poolwise.kernels.kcenter_centres import Centres, labeled_centres
+from poolwise.kernels.kcenter_centres import Centres
 from poolwise.kernels.kcenter_exact import PAIR_BLOCK
 from poolwise.kernels.kcenter_frame import CHUNK, SKETCH_DIM, Frame
 from poolwise.kernels.kcenter_window import Candidates, comes_before, foremost
@@ -91,12 +91,10 @@ class Shard:
         with task("reading the pool", len(self)) as work:
             for start in range(0, len(self), self.step):
                 here = slice(start, min(start + self.step, len(self)))
-                with np.errstate(over="ignore", invalid="ignore"):  # refused below, by row
+                with np.errstate(over="ignore", invalid="ignore"):  # refused by row
                     x = self.read(here, buffer[: here.stop - start] if size else None)
                     n = sq_norms(x)
-                if not np.isfinite(n).all():
-                    self._refuse(self.indices[here][~np.isfinite(n)])
-                self.sq_norm[here] = n
+                self.keep_lengths(here, n)
                 if not first:  # a cold start needs the mean
                     self.total += x.sum(axis=0, dtype=np.float64)
                 if self.sketch is not None:
@@ -105,6 +103,12 @@ class Shard:
                     tighten_fully(x, n, self.lower[here], self.upper[here], centres, 0, first)
                 work.advance(len(n))
         self.upto[:] = first
+
+    def keep_lengths(self, here: slice, n: FloatArray) -> None:
+        """Keep the squared lengths of placed rows, if they fit float32."""
+        if not np.isfinite(n).all():
+            self._refuse(self.indices[here][~np.isfinite(n)])
+        self.sq_norm[here] = n
 
     def _refuse(self, indices: IndexArray) -> None:
         """Raise an error that says what is wrong with rows whose length is not finite."""
@@ -146,7 +150,7 @@ class Shard:
         if self.rest > rest or (self.rest == rest and self.rest_pos < rest_pos):
             rest, rest_pos = self.rest, self.rest_pos
         pos = self.active[front]
-        x = self.active_x if len(front) == len(self.active) else self.active_x[front]
+        x = self.active_rows(front)
         ids = self.ids
         rest_id = int(ids[rest_pos]) if rest_pos >= 0 else -1
         return Candidates(ids[pos], x, self.sq_norm[pos], self.lower[pos], self.upper[pos], rest, rest_id)
@@ -154,14 +158,20 @@ class Shard:
     def absorb(self, lower: FloatArray, upper: FloatArray, centres: Centres, first: int) -> None:
         """Take back the intervals of this shard's candidates, and the centres added since number `first`."""
         pos = self.active
-        for start in range(0, len(pos) if len(self._front) < len(pos) else 0, 4 * CHUNK):
+        if len(self._front) < len(pos):
+            self.tighten_active(centres, first)
+        self.lower[pos[self._front]], self.upper[pos[self._front]] = lower, upper
+        self.upto[pos] = len(centres)
+
+    def tighten_active(self, centres: Centres, first: int) -> None:
+        """Bring the active rows up to date with the centres from number `first` on."""
+        pos = self.active
+        for start in range(0, len(pos), 4 * CHUNK):
             here, x = pos[start : start + 4 * CHUNK], self.active_x[start : start + 4 * CHUNK]
             low, up = self.lower[here], self.upper[here]
             sketch = None if self.sketch is None else self.sketch[here]
             tighten(x.__getitem__, sketch, self.sq_norm[here], low, up, centres, first)
             self.lower[here], self.upper[here] = low, up
-        self.lower[pos[self._front]], self.upper[pos[self._front]] = lower, upper
-        self.upto[pos] = len(centres)
 
     def _refill(self, centres: Centres) -> None:
         """Choose active rows afresh: reach further down the list until enough rows are above all others."""
@@ -178,63 +188,16 @@ class Shard:
             rest_pos, ahead = int(ahead[at]), ahead[kept]
             self.reach = max(self.capacity, self.reach // 2)
         self.active, self.rest, self.rest_pos = ahead, rest, rest_pos
+        self.hold_active()
+
+    def hold_active(self) -> None:
+        """Keep the active rows at hand."""
+        ahead = self.active
         self.active_x = np.empty((0, self.rows.shape[1]), dtype=np.float32)  # let go of the old rows first
         self.active_x = np.empty((len(ahead), self.rows.shape[1]), dtype=np.float32)
         for start in range(0, len(ahead), CHUNK):
             self.read(ahead[start : start + CHUNK], self.active_x[start : start + CHUNK])
 
-
-class Part:
-    """One part of a pool and its copy of the centres; parts of one process may share the centres.
-
-    Parameters
-    ----------
-    rows : (N, D), the whole pool; of it, this part reads its own and the labeled rows
-    indices : (u,) int64 pool indices of the rows that may be picked here, sorted
-    labeled : (L,) int64 pool indices
-    """
-
-    def __init__(self, rows: Rows, indices: IndexArray, labeled: IndexArray) -> None:
-        self.rows, self.indices, self.labeled = rows, indices, labeled
-
-    def begin(self, frame: Frame, capacity: int, centres: Centres | None = None) -> None:
-        """Read the labeled rows, which are the first of at most `capacity` centres, and then all rows of the part."""
-        self.centres = labeled_centres(self.rows, self.labeled, frame, capacity) if centres is None else centres
-        self.shard = Shard(self.rows, self.indices, frame)
-        self.shard.prepare(self.centres)
-
-    def summary(self) -> tuple[int, FloatArray, float]:
-        """Count and sum the rows, (D,), and find the smallest squared length; all in the frame."""
-        return len(self.shard), self.shard.total, float(self.shard.sq_norm.min(initial=np.inf))
-
-    def within(self, limit: float) -> IndexArray:
-        """List the pool indices of rows with squared length up to `limit`."""
-        found: IndexArray = self.shard.ids[self.shard.sq_norm <= limit]
-        return found
-
-    def start_from(self, index: int) -> None:
-        """Make a row of the pool the first centre."""
-        if not len(self.centres):
-            frame = self.centres.frame
-            x = frame.place(read_rows(self.rows, as_key(np.array([index])), frame.origin.dtype))
-            self.centres.append(np.array([index]), x, sq_norms(x))
-        shard = self.shard
-        shard.catch_up(np.arange(len(shard)), self.centres)
-        shard.lower[shard.ids == index] = shard.upper[shard.ids == index] = -np.inf
-
-    def candidates(self, count: int) -> Candidates:
-        """Put forward the `count` foremost rows."""
-        return self.shard.top_candidates(count, self.centres)
-
-    def absorb(
-        self,
-        lower: FloatArray,
-        upper: FloatArray,
-        first: int,
-        picks: tuple[IndexArray, FloatArray, FloatArray],
-    ) -> None:
-        """Take back the intervals of the candidates, and the centres from number `first` on: ids, x, sq_norm."""
-        known = len(self.centres) - first
-        if known < len(picks[0]):
-            self.centres.append(picks[0][known:], picks[1][known:], picks[2][known:])
-        self.shard.absorb(lower, upper, self.centres, first)
+    def active_rows(self, at: IndexArray) -> FloatArray:
+        """Placed rows of some of the active ones."""
+        return self.active_x if len(at) == len(self.active) else self.active_x[at]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from poolwise.kernels import device
 from poolwise.kernels.kcenter_bounds import widen
 from poolwise.kernels.kcenter_centres import Centres
 from poolwise.kernels.kcenter_exact import PAIR_BLOCK, Fetch, exact_pairs, exact_value, float32_guess
@@ -113,7 +114,7 @@ def pick_in_window(window: Candidates, centres: Centres, limit: int, fetch: Fetc
         picks.append(pos)
         reached.append(float(upper[pos]))
         if gram is None and 1 < len(window.ids) <= WINDOW:
-            gram = window.x @ window.x.T  # (W, W)
+            gram = device.gram(window.x)  # (W, W)
         d = -2 * (gram[pos] if gram is not None else window.x @ window.x[pos])
         d += sq_norm
         d += sq_norm[pos]

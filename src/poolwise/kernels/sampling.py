@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from poolwise.errors import InputError
+from poolwise.kernels import scores_device
 from poolwise.kernels.blocks import Key, as_key, block_rows_for, check_block, iter_keys, stored
 from poolwise.progress import task
 from poolwise.types import PROBABILITIES, Array, BoolArray, FloatArray, IndexArray, Rows
@@ -43,10 +45,12 @@ class Screened:
     score : as `stream_top` wants it
     above : called with a floor before the blocks; rows that score below the floor may get any lower value than it,
         all others get what `score` gives them
+    there : the same score of (n, C) logits on a device, if it can be had (`scores_device`)
     """
 
     score: FloatScore
     above: FloatScore
+    there: Callable[[Any], Any] | None = None
 
     def __call__(self, **blocks: Array) -> FloatArray:
         return self.score(**blocks)
@@ -459,6 +463,12 @@ def _scored(
     floor: Callable[[], float] | None = None,
 ) -> Iterator[tuple[int, IndexArray, FloatArray]]:
     """Stream (position of the first row, pool indices, scores); with a floor, what is below it may be screened out."""
+    there = scores_device.twin(score, rows, dtype)
+    if there is not None:
+        for start, values in scores_device.scored(*there, indices):
+            pool = indices[start : start + len(values)]
+            yield start, pool, _numbers(values, pool, rows)
+        return
     for start, pool, blocks, key in _read(rows, indices, dtype):
         local = _local(pool, key)
         if floor is None or not isinstance(score, Screened):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, block_rows_for, read_rows, softmax_in_place
 from poolwise.kernels.distances import CANCELLED
@@ -25,6 +26,8 @@ class Vectors(Protocol):
     row_seconds: float
     width: int
     sq: FloatArray
+    complete: bool
+    """Blocks hold complete points, so that bounds are distances."""
 
     def __len__(self) -> int: ...
     def measure(self) -> Iterator[tuple[int, Points]]:
@@ -37,6 +40,10 @@ class Vectors(Protocol):
 
     def take(self, positions: IndexArray) -> Points:
         """Gather complete points; also possible before `measure`."""
+        ...
+
+    def exact(self, positions: IndexArray) -> Points:
+        """Gather complete points at sorted positions, in float64."""
         ...
 
 
@@ -61,7 +68,7 @@ class PlainVectors:
         self, rows: Rows, indices: IndexArray, *, origin: FloatArray | Literal["find"] | None = "find"
     ) -> None:
         self.rows, self.indices = rows, indices
-        self.width = int(rows.shape[1])
+        self.width, self.complete = int(rows.shape[1]), True
         self.row_seconds = self.width * (4 / BYTES if rows.dtype == np.float32 else 2e-9)
         self.origin = common_offset(rows, indices) if isinstance(origin, str) else origin
         self.sq = np.empty(len(indices), dtype=np.float32)
@@ -69,8 +76,8 @@ class PlainVectors:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def _read(self, indices: IndexArray) -> FloatArray:
-        h = read_rows(self.rows, as_key(indices))
+    def _read(self, indices: IndexArray, dtype: DTypeLike = np.float32) -> FloatArray:
+        h = read_rows(self.rows, as_key(indices), dtype)
         return h if self.origin is None else h - self.origin
 
     def measure(self) -> Iterator[tuple[int, Points]]:
@@ -89,6 +96,11 @@ class PlainVectors:
         """Gather some rows."""
         order = np.argsort(positions, kind="stable")
         h = self._read(self.indices[positions[order]])[np.argsort(order, kind="stable")]
+        return Points(h, np.einsum("ij,ij->i", h, h))
+
+    def exact(self, positions: IndexArray) -> Points:
+        """Gather rows at sorted positions in float64."""
+        h = self._read(self.indices[positions], np.float64)
         return Points(h, np.einsum("ij,ij->i", h, h))
 
 
@@ -115,7 +127,8 @@ class GradientVectors:
         self.row_seconds = n_features * (4 / BYTES if embeddings.dtype == np.float32 else 2e-9)
         self.row_seconds += n_classes * (4 / BYTES if isinstance(probs, np.ndarray) else 3e-9)
         self.topk = topk if topk is not None and topk < n_classes else None
-        if _head_of(probs, embeddings) is not None and self.topk is None:
+        self.complete = self.topk is None
+        if head_of(probs, embeddings) is not None and self.topk is None:
             self.row_seconds += 2 * n_classes * n_features / FLOPS
         kept = (len(indices), self.topk or 0)
         self.entries, self.values = np.empty(kept, dtype=np.int32), np.empty(kept, dtype=np.float32)
@@ -127,11 +140,11 @@ class GradientVectors:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def _read(self, indices: IndexArray) -> tuple[FloatArray, FloatArray]:
+    def _read(self, indices: IndexArray, dtype: DTypeLike = np.float32) -> tuple[FloatArray, FloatArray]:
         key = as_key(indices)
-        h = read_rows(self.embeddings, key)
-        head = _head_of(self.probs, self.embeddings)
-        return (read_rows(self.probs, key) if head is None else softmax_in_place(head.of(h))), h
+        h = read_rows(self.embeddings, key, dtype)
+        head = head_of(self.probs, self.embeddings)
+        return (read_rows(self.probs, key, dtype) if head is None else softmax_in_place(head.of(h))), h
 
     def measure(self) -> Iterator[tuple[int, Points]]:
         """Stream all rows, and keep their predicted classes and squared lengths."""
@@ -177,14 +190,22 @@ class GradientVectors:
         order = np.argsort(positions, kind="stable")
         p, h = self._read(self.indices[positions[order]])
         back = np.argsort(order, kind="stable")
-        e, h = p[back], h[back]
-        top = e.argmax(axis=1)
-        sq = _sq_residuals(e, top) * (np.einsum("ij,ij->i", h, h) + np.float32(self.bias))
-        e[np.arange(len(e)), top] -= 1
-        return Points(h, sq, e, None, self.bias)
+        return self._complete(p[back], h[back])
+
+    def exact(self, positions: IndexArray) -> Points:
+        """Gather rows at sorted positions, with complete first factors, in float64."""
+        p, h = self._read(self.indices[positions], np.float64)
+        return self._complete(p.copy(), h)
+
+    def _complete(self, p: FloatArray, h: FloatArray) -> Points:
+        """Turn probabilities, in their memory, into first factors."""
+        top = p.argmax(axis=1)
+        sq = _sq_residuals(p, top) * (np.einsum("ij,ij->i", h, h) + h.dtype.type(self.bias))
+        p[np.arange(len(p)), top] -= 1
+        return Points(h, sq, p, None, self.bias)
 
 
-def _head_of(probs: Rows, embeddings: Rows) -> LinearLogits | None:
+def head_of(probs: Rows, embeddings: Rows) -> LinearLogits | None:
     """Find the head when probabilities come from these very embeddings, which are then read once for both."""
     if isinstance(probs, Softmax) and isinstance(probs.logits, LinearLogits) and probs.logits.embeddings is embeddings:
         return probs.logits

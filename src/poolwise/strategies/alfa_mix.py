@@ -25,6 +25,7 @@ from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
     paper="arXiv:2203.07034",
     cost="one pass of three products with the head, then k-means with B clusters",
     use_when="Few labels, a linear head, and every class seen: it looks for features the head has not met.",
+    device=("D2 distances",),
 )
 def alfa_mix(
     embeddings: Rows,

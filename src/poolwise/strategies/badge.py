@@ -25,6 +25,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="arXiv:1906.03671",
     cost="one to three passes, whatever the batch size",
     use_when="The head is trained, and the batch is large enough that near-duplicates would waste labels.",
+    device=("D2 distances",),
 )
 def badge(
     embeddings: Rows,

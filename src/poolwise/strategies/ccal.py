@@ -25,6 +25,7 @@ from poolwise.types import BoolArray, IndexArray, Picks, Rows
     paper="Du et al., ICCV 2021",
     cost="one pass against the labeled items, then k-center on candidates",
     use_when="Self-supervised embeddings, an open pool, and no trained head yet.",
+    device=("k-center distances",),
 )
 def ccal(
     embeddings: Rows,

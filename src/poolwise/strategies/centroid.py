@@ -23,6 +23,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="TMLR 2024",
     cost="k-means with L + B clusters, at most 2000 more than B",
     use_when="First batches on strong embeddings, before a head is worth asking.",
+    device=("D2 distances",),
 )
 def centroid(
     embeddings: Rows,

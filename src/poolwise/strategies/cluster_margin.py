@@ -25,6 +25,7 @@ MAX_CLUSTERS = 2000
     paper="arXiv:2107.14263",
     cost="k-means, then one pass",
     use_when="Large batches and a head that is already good; the cheapest diverse uncertainty sampling.",
+    device=("D2 distances",),
 )
 def cluster_margin(
     embeddings: Rows,

@@ -25,6 +25,7 @@ from poolwise.types import IndexArray, Picks, Rows
     cost="tens of passes, whatever B is",
     use_when="Good embeddings and a batch that should leave no region of the pool far from a label.",
     streams=True,
+    device=("k-center distances",),
 )
 def coreset(
     embeddings: Rows,

@@ -21,6 +21,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="arXiv:2111.12880",
     cost="as coreset on each part",
     use_when="To repeat published ImageNet numbers; coreset itself is exact and as fast here.",
+    device=("k-center distances",),
 )
 def coreset_partitioned(
     embeddings: Rows,

@@ -22,6 +22,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="arXiv:2203.13450",
     cost="one pass for the components, then as coreset on narrow rows",
     use_when="Wide, noisy embeddings; coreset is exact on them and usually fast enough.",
+    device=("k-center distances",),
 )
 def coreset_pca(
     embeddings: Rows,

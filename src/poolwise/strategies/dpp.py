@@ -44,6 +44,7 @@ SMALLEST_SPREAD = 1e-12
     paper="arXiv:2107.01622",
     cost="k-means with 1024 centres, then the rows that may come first",
     use_when="A batch should be uncertain, typical and varied, and no single of these may be given up.",
+    device=("D2 distances",),
 )
 def dpp(
     embeddings: Rows,

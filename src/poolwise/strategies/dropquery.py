@@ -32,6 +32,7 @@ ENOUGH, MOST = 25, 50
     paper="arXiv:2401.14555",
     cost="four passes through the head, then k-means with B clusters on at most 50 B items",
     use_when="Frozen foundation-model features and a linear head, at any budget.",
+    device=("D2 distances",),
 )
 def dropquery(
     embeddings: Rows,

@@ -45,6 +45,7 @@ Matrix = NDArray[np.float64]
     paper="arXiv:2012.10630",
     cost="one pass, and another over a part for each of up to 20 blocks",
     use_when="You have items with labels whose loss is what counts, and a head that is right more often than not.",
+    device=("D2 distances",),
 )
 def glister(
     embeddings: Rows,

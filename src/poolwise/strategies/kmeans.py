@@ -26,6 +26,7 @@ from poolwise.types import IndexArray, Picks, Rows
     paper="Zhu et al., COLING 2008",
     cost="k-means with B clusters",
     use_when="First batch: nothing is labeled yet and every region should be seen once.",
+    device=("D2 distances",),
 )
 def kmeans(
     embeddings: Rows,

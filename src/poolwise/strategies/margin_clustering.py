@@ -27,6 +27,7 @@ EXACT_ROWS, CENTRES = 5000, 1000
     paper="arXiv:2111.12880",
     cost="k-means with 1000 clusters, then one pass",
     use_when="To repeat published ImageNet numbers; cluster_margin is the method it stands for.",
+    device=("D2 distances",),
 )
 def margin_clustering(
     embeddings: Rows,

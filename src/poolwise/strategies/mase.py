@@ -13,6 +13,7 @@ import numpy as np
 from poolwise.kernels.blocks import load_rows
 from poolwise.kernels.sampling import Screened, stream_top
 from poolwise.kernels.scores import Boundaries
+from poolwise.kernels.scores_device import NearestBoundary
 from poolwise.registry import strategy
 from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
 
@@ -24,6 +25,7 @@ from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
     cost="one pass",
     streams=True,
     use_when="A linear head on good embeddings; like margin, but measured in the embedding space.",
+    device=("scores",),
 )
 def mase(logits: Rows, head_weight: Array, unlabeled: IndexArray, *, batch_size: int) -> Picks:
     """Take the items closest to the boundary of the class they are predicted to be.
@@ -59,7 +61,7 @@ def nearness(boundaries: Boundaries) -> Screened:
     def above(floor: float, logits: FloatArray) -> FloatArray:
         return -boundaries.nearest_within(logits, -floor)
 
-    return Screened(score, above)
+    return Screened(score, above, NearestBoundary(boundaries))
 
 
 def explained(boundaries: Boundaries, logits: Rows, indices: IndexArray, scores: FloatArray) -> Picks:

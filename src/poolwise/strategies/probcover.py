@@ -35,6 +35,7 @@ PURITY_ROWS = 2000
     paper="arXiv:2205.11320",
     cost="all pairs up to 20 edges an item, else one pass against reference items",
     use_when="Very few labels (one to ten per class) and good embeddings.",
+    device=("D2 distances",),
 )
 def probcover(
     embeddings: Rows,

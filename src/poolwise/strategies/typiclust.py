@@ -26,6 +26,7 @@ from poolwise.types import BoolArray, FloatArray, IndexArray, Picks, Rows
     paper="arXiv:2202.02794",
     cost="k-means with at most 500 clusters, and distances inside clusters",
     use_when="Few labels so far (below about ten per class) and good embeddings.",
+    device=("D2 distances",),
 )
 def typiclust(
     embeddings: Rows,
