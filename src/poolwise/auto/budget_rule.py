@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.auto.nominations import ask, situation
+from poolwise.errors import OptionError
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 
@@ -48,16 +49,20 @@ def budget_rule(
     batch_size : B, 1 <= B <= U
     rng : seeds the strategy
     low, middle, high : strategies
-    until : two numbers of labels per class
+    until : two numbers of labels per class, the smaller first
 
     Returns
     -------
     Picks of the strategy followed; notes name it.
     """
+    if len(until) != 2 or not 0 <= until[0] <= until[1]:
+        raise OptionError(
+            f"budget_rule: until must be two numbers of labels per class, the smaller first; got {until}."
+        )
     now = situation(labeled, unlabeled, labels, embeddings=embeddings, logits=logits)
     n_classes = logits.shape[1] if logits is not None else max(1, len(np.unique(now.y)))
     ratio = len(labeled) / n_classes
-    name = low if logits is None or ratio < until[0] else middle if ratio < until[-1] else high
+    name = low if logits is None or ratio < until[0] else middle if ratio < until[1] else high
     chosen = ask(now, name, batch_size, int(rng.integers(2**62)))
     notes = {"followed": name, "labels_per_class": ratio, **chosen.notes}
     return Picks(chosen.indices, chosen.scores, chosen.components, notes)

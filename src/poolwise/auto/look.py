@@ -11,6 +11,7 @@ import numpy as np
 from poolwise.auto.clock import Clock
 from poolwise.auto.nominations import CANDIDATES, nominate, situation
 from poolwise.auto.rehearsal import rehearse
+from poolwise.errors import OptionError
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 
@@ -50,12 +51,14 @@ def look(
     batch_size : B, 1 <= B <= U
     rng : seeds the candidates and the splits
     candidates : any strategies but those that choose among strategies
-    splits : rehearsals
+    splits : rehearsals, at least 1
 
     Returns
     -------
     Picks; notes hold the mean validation loss of each candidate, and by how much the one followed lowered it.
     """
+    if splits < 1:
+        raise OptionError(f"look: splits must be at least 1; got {splits}.")
     now = situation(
         labeled,
         unlabeled,

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from poolwise.errors import ArrayMissingError, InputError, OptionError
+from poolwise.errors import ArrayMissingError, InputError, MissingExtraError, OptionError
 from poolwise.query import build_context, run_strategy
 from poolwise.registry import STRATEGIES
 from poolwise.types import FloatArray, IndexArray, Selection
 
 CANDIDATES = ("margin", "entropy", "badge", "typiclust", "maxherding", "cluster_margin", "kmeans")
 """One of each kind; those that cannot run are left out."""
+
+CANNOT_RUN = (ArrayMissingError, InputError, MissingExtraError)
+"""What a candidate raises that cannot run on what is there."""
 
 LOWEST = 0.5
 """Grade of the last item a candidate nominates; the first has 1, others 0."""
@@ -144,7 +147,7 @@ def nominate(now: Situation, candidates: Sequence[str], count: int, seed: int) -
             chosen[name] = ask(now, name, count, seed).indices
         except OptionError:
             raise
-        except (ArrayMissingError, InputError) as error:
+        except CANNOT_RUN as error:
             left_out[name] = str(error).split(";")[0]
     if not chosen:
         chosen["random"] = ask(now, "random", count, seed).indices

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from poolwise.auto.nominations import ask, nominate, situation
+from poolwise.errors import OptionError
 from poolwise.registry import strategy
 from poolwise.types import IndexArray, Picks, Rows
 
@@ -50,13 +51,15 @@ def refine(
     logits : (N, C); for members that use them or probabilities
     batch_size : B, 1 <= B <= U
     rng : seeds the members
-    members : strategies that filter
-    n_filters : how often
+    members : strategies that filter, at least one
+    n_filters : how often, at least once
 
     Returns
     -------
     Picks of the last step; notes say how many items each round left.
     """
+    if not members or n_filters < 1:
+        raise OptionError(f"refine: needs at least one of members and of n_filters; got {members} and {n_filters}.")
     now = situation(labeled, unlabeled, labels, embeddings=embeddings, logits=logits)
     seed = int(rng.integers(2**62))
     target = min(LEFT * batch_size, len(unlabeled))

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from poolwise.auto.clock import Clock
-from poolwise.auto.nominations import Situation, ask, situation
+from poolwise.auto.nominations import CANNOT_RUN, Situation, ask, situation
 from poolwise.auto.rehearsal import LEAST_ROWS, MOST_ROWS
 from poolwise.auto.ridge import PENALTY, one_hot, reduced
-from poolwise.errors import ArrayMissingError, InputError
+from poolwise.errors import OptionError
 from poolwise.kernels.blocks import load_rows
 from poolwise.registry import strategy
 from poolwise.train.linear_probe import out_of_fold_logits
@@ -62,12 +62,16 @@ def selectal(
     low, high : strategies for low and high budgets; `random` is the third
     tie : strategy where the removals hurt alike
     removed : share of the labeled rows to remove, in (0, 0.5]
-    repeats : splits
+    repeats : splits, at least 1
 
     Returns
     -------
     Picks of the strategy followed; notes hold the errors, and by how much the largest is above their mean.
     """
+    if not 0 < removed <= 0.5 or repeats < 1:
+        raise OptionError(
+            f"selectal: removed must be above 0 and at most 0.5, repeats at least 1; got {removed} and {repeats}."
+        )
     now = situation(labeled, unlabeled, labels, embeddings=embeddings, logits=logits)
     names = (low, high, "random")
     clock = Clock()
@@ -83,7 +87,7 @@ def selectal(
     seed = int(rng.integers(2**62))
     try:
         chosen = ask(now, name, batch_size, seed)
-    except (ArrayMissingError, InputError):
+    except CANNOT_RUN:
         name = "maxherding"  # no model yet
         chosen = ask(now, name, batch_size, seed)
     clock.lap("scoring")
