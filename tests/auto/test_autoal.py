@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import poolwise as pw
 from poolwise.auto import nominations
 from poolwise.errors import OptionError
-from poolwise.registry import STRATEGIES
+from poolwise.registry import STRATEGIES, acquisition
+from poolwise.types import Array
 
 N, L = 240, 60
 SMALL = ("margin", "entropy", "coreset", "random")
@@ -140,6 +142,30 @@ def test_grades_depend_on_the_order_of_scores_only() -> None:
     best = np.argsort(p[L:].max(axis=1), kind="stable")[:12] + L
     assert one.stream(0).tolist() == best.tolist()
     assert sorted(one.grades[:, 0].tolist()) == pytest.approx(np.linspace(0.5, 1, 12).tolist())
+
+
+def scored_by(name: str, changed: Callable[[Any], Any]) -> None:
+    """Register an acquisition: the second largest probability, changed."""
+
+    @acquisition(name, family="test", paper="none")
+    def scores(probs: Array) -> Array:
+        """Second largest probability, changed."""
+        return np.asarray(changed(np.sort(probs.astype(np.float64), axis=1)[:, -2]))
+
+
+@pytest.mark.parametrize("name", ["autoal", "ensemble"])
+def test_an_increasing_transform_of_raw_scores_changes_nothing(name: str) -> None:
+    """Two candidates that score alike but for a cube and a factor."""
+    batches = []
+    for label, changed in (("plain", lambda s: s), ("cubed", lambda s: 1e3 * s**3 - 7)):
+        scored_by(f"test_{label}", changed)
+        try:
+            got = ask(pool(), name, candidates=("margin", f"test_{label}", "coreset"))
+        finally:
+            STRATEGIES._entries.pop(f"test_{label}")
+        assert len(got.notes["candidates"].split(", ")) == 3
+        batches.append(got.indices.tolist())
+    assert batches[0] == batches[1]
 
 
 @pytest.mark.parametrize("combine", ["ranks", "votes", "any", "one"])

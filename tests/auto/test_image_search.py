@@ -12,6 +12,8 @@ import pytest
 from poolwise.auto import image_search
 from poolwise.auto.image_nets import ImageNets, Pictures, ranking_loss
 from poolwise.auto.image_search import ImageSearch, autoal_images, classify, open_gates
+from poolwise.auto.nominations import nominate
+from poolwise.auto.rehearsal import columns
 from poolwise.auto.relaxed_top import pull_back, relaxed_top
 from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
 
@@ -93,6 +95,42 @@ def test_search_net_prefers_the_candidate_that_points_at_items_of_high_loss() ->
     grades = np.column_stack([y == 0, y != 0]) * rng.uniform(0.5, 1, (90, 2))
     net = image_search.searched(nets, how, fit_net, items, y, grades, rng)
     assert image_search.weights_of(nets, net, items)[:, 0].mean() > 0.6
+
+
+def test_pictures_outputs_and_losses_of_an_item_stay_together() -> None:
+    """Every picture carries its number as its brightness."""
+    x = np.repeat(np.arange(120, dtype=np.uint8), 64).reshape(120, 8, 8)
+    y = np.arange(120) % 3
+    nets = ImageNets(torch, Pictures(torch, x, x, "cpu"), 4, 32)
+    torch.manual_seed(0)
+    net = nets.network(3)
+    items = np.random.default_rng(0).permutation(120)[:50]
+    numbers = nets.see.at(items).mean(dim=(1, 2, 3)).numpy() * nets.see.spread + nets.see.mean
+    assert numbers.round().astype(int).tolist() == items.tolist()
+    _, z = nets.look(net, items)
+    losses = nets.losses(net, items, y[items]).detach().numpy()
+    for place, item in enumerate(items.tolist()):
+        alone = nets.look(net, np.array([item]))[1][0]
+        np.testing.assert_allclose(z[place], alone, atol=1e-5)
+        assert losses[place] == pytest.approx(np.log(np.exp(alone).sum()) - alone[y[item]], abs=1e-5)
+
+
+def test_what_the_candidates_say_is_joined_to_the_half_that_fit_net_has_not_seen() -> None:
+    x, y = pictures(90)
+    nets = ImageNets(torch, Pictures(torch, x, x, "cpu"), 4, 32)
+    torch.manual_seed(0)
+    labeled = np.random.default_rng(1).permutation(90)[:40]
+    halves = image_search._halves(y[labeled], np.random.default_rng(2))
+    net = nets.fitted(labeled[halves[0]], y[labeled][halves[0]], 3, 20, 0.005, np.random.default_rng(3))
+    then, z = image_search._half_known(nets, net, labeled, y[labeled], *halves)
+    np.testing.assert_allclose(z, nets.look(net, labeled[halves[1]])[1], atol=1e-5)
+    doubt = np.sort(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True), axis=1)
+    found = nominate(then, ("margin",), 4, 0)
+    best = np.argsort(-(1 - doubt[:, -1] + doubt[:, -2]), kind="stable")[:4]
+    assert found.stream(0).tolist() == halves[1][best].tolist()
+    grades = columns(found, ("margin",), halves[1])
+    np.testing.assert_allclose(grades[best, 0], np.linspace(1, 0.5, 4))
+    assert (then.labels[halves[1]] == -1).all() and (then.labels[halves[0]] == y[labeled][halves[0]]).all()
 
 
 def test_without_search_all_candidates_count_alike_on_the_same_nominations() -> None:
