@@ -145,7 +145,7 @@ def test_all_audit_items_of_one_class(tmp_path):
         names = ["c0" if mark else f"c{i % 3}" for i, mark in zip(batch.indices.tolist(), marks, strict=True)]
         pool.label(batch.indices, names)
     found = pool.audit()
-    assert found.random_needs is None
+    assert found.random_needs is None and found.benefit is None
     assert "one class" in found.text()
 
 
@@ -263,6 +263,9 @@ def test_without_an_upper_bound_only_the_lower_one_is_said():
     assert "at least 1,600, about 1,900." in record(1600, 1900, math.inf).headline()
     assert "at least 1,600." in record(1600, math.inf, math.inf).headline()
     assert "anything from 1,000 up is possible" in record(1000, math.inf, math.inf).headline()
+    never = record(math.inf, math.inf, math.inf)
+    assert never.headline().endswith("their learning curve levels off below this accuracy.")
+    assert audit_from_dict(json.loads(json.dumps(stored(never), allow_nan=False))) == never
 
 
 def test_a_loss_against_random_is_said_too():
@@ -272,6 +275,12 @@ def test_a_loss_against_random_is_said_too():
 def test_infinite_bounds_survive_the_way_to_disk():
     found = record(1600, 1900, math.inf)
     assert audit_from_dict(json.loads(json.dumps(stored(found), allow_nan=False))) == found
+
+
+def test_sentences_end_without_a_blank_where_random_labels_are_unknown():
+    assert (
+        replace(record(1, 1, 1), random_needs=None).headline() == "After 1,200 labels accuracy is 87.1 % (85.0-89.0)."
+    )
 
 
 def test_rule_d_wants_three_slices_without_benefit():

@@ -12,6 +12,7 @@ from poolwise.audit.counterfactual import (
     labels_needed,
     random_models,
     unseen_share,
+    widened,
 )
 from poolwise.train.learners import LinearProbe
 
@@ -65,6 +66,13 @@ def test_models_are_judged_on_items_they_did_not_see():
     shares = found.right.sum(axis=(0, 1)) / found.judged.sum()
     assert (np.abs(shares - 0.5) < 0.2).all()
     assert found.right[found.judged == 0].sum() == 0
+
+
+def test_no_difference_of_two_shares_exceeds_one():
+    for value in (-1.0, 1.0):
+        found = widened(np.full(50, value), 0.05, 20)
+        assert -1 <= found.low <= found.mean <= found.high <= 1
+        assert found.high - found.low == pytest.approx(unseen_share(20, 0.05))
 
 
 def test_what_was_not_seen_may_still_be():

@@ -195,6 +195,16 @@ def test_picture_is_a_document_with_every_name_and_bar() -> None:
     assert len(bars) == len(picture.groups)
 
 
+def test_long_names_have_room_in_the_picture() -> None:
+    names = ["a", "a_strategy_with(options=10, and=another)"]
+    root = ElementTree.fromstring(critical_difference_svg(critical_difference([[1, 2], [1, 3], [2, 1]], names)))
+    width = float(root.get("width", "0"))
+    for node in root.iter("{http://www.w3.org/2000/svg}text"):
+        x, length = float(node.get("x", "0")), 7 * len(node.text or "")
+        assert node.get("text-anchor") != "end" or x >= length
+        assert node.get("text-anchor") != "start" or x + length <= width
+
+
 def test_two_strategies_and_gaps_are_handled_or_refused() -> None:
     assert critical_difference([[1, 2], [1, 3], [2, 1]], ["a", "b"]).friedman_p is None
     with pytest.raises(InputError, match="2 data sets that all of them finished"):

@@ -137,10 +137,14 @@ def benefit(random: RandomModels, strategy: NDArray[np.float64], alpha: float, r
 
 
 def widened(draws: Array, alpha: float, n: int) -> Interval:
-    """Make the interval of resampled values, the measured one first, never narrower than what n items can show."""
+    """Make the interval of resampled differences of two shares, the measured one first.
+
+    It is never narrower than what n items can show, and within -1 and 1.
+    """
     low, high = np.quantile(draws[1:], [alpha / 2, 1 - alpha / 2])
     mean, unseen = float(draws[0]), unseen_share(n, alpha)
-    return Interval(mean, min(float(low), mean - unseen), max(float(high), mean + unseen), 1 - alpha, n)
+    low, high = max(-1.0, min(float(low), mean - unseen)), min(1.0, max(float(high), mean + unseen))
+    return Interval(mean, low, high, 1 - alpha, n)
 
 
 def unseen_share(n: int, alpha: float) -> float:

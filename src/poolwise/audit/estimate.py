@@ -247,7 +247,8 @@ class _Auditor:
             asked = int((batch_of <= upto[-1].batch).sum())
             size = min(int(counterfactual.LARGEST * known.sum()), asked)
             picks = order[:size]
-            if known.sum() < counterfactual.FEWEST_ITEMS or size < 10 or len(np.unique(self.state.labels[picks])) < 2:
+            few = known.sum() < counterfactual.FEWEST_ITEMS or size < 10
+            if few or min(len(np.unique(y)) for y in (self.labels[known], self.state.labels[picks])) < 2:
                 continue
             random = counterfactual.random_models(
                 x[known],

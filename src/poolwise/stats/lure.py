@@ -45,4 +45,6 @@ def lure_mean(values: Any, probabilities: Any, n_items: int) -> float:
     loss, weights = np.asarray(values, dtype=np.float64), lure_weights(probabilities, n_items)
     if loss.shape != weights.shape or not len(loss):
         raise ShapeError(f"values have shape {loss.shape} and probabilities {weights.shape}; one of each per draw.")
+    if not np.isfinite(loss).all():
+        raise InputError(f"values must be finite; draw {int(np.flatnonzero(~np.isfinite(loss))[0])} is not. Repair it.")
     return float((weights * loss).mean())

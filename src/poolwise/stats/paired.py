@@ -99,6 +99,8 @@ def paired_p(differences: Any) -> float:
     p; 1 with a single difference or when all are 0. Equal differences that are not 0 give p = 0.
     """
     d = np.asarray(differences, dtype=np.float64)
+    if not np.isfinite(d).all():
+        raise InputError(f"differences must be finite; got {d.tolist()[:8]}. Leave those seeds out.")
     if len(d) < 2 or not d.any():
         return 1.0
     spread = float(d.std(ddof=1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from poolwise.errors import ShapeError
+from poolwise.errors import InputError, ShapeError
 from poolwise.stats.intervals import Interval
 
 
@@ -40,14 +40,16 @@ def ppi_mean(
 
     Raises
     ------
-    ShapeError
-        If the numbers do not fit together or there are too few.
+    ShapeError, InputError
+        If the numbers do not fit together, there are too few, or one is not finite.
     """
     y, f, big = (np.asarray(v, dtype=np.float64) for v in (outcomes, guesses, guesses_all))
     if y.ndim != 1 or y.shape != f.shape or big.ndim != 1 or len(y) < 2 or not len(big):
         raise ShapeError(
             f"outcomes have shape {y.shape}, guesses {f.shape} and {big.shape}; expected (n,), (n,) and (N,), n >= 2."
         )
+    if not all(np.isfinite(values).all() for values in (y, f, big)):
+        raise InputError("outcomes and guesses must be finite; got NaN or inf. Leave those items out of both.")
     n, spread = len(y), float(f.var(ddof=1))
     weight = 0.0
     if spread > 1e-12:

@@ -242,7 +242,9 @@ def critical_difference(scores: Any, names: Sequence[str], alpha: float = 0.05) 
 
 def critical_difference_svg(picture: CriticalDifference) -> str:
     """Draw a critical-difference picture as an SVG document: best strategies left, bars join what is not separable."""
-    k, width, left, right = len(picture.names), 760.0, 170.0, 590.0
+    k = len(picture.names)
+    left = max(170.0, 60.0 + 7 * max(map(len, picture.names)))  # room for the longest name and its rank
+    right, width = left + 420, 2 * left + 420
     scale = (right - left) / max(k - 1, 1)
 
     def across(rank: float) -> float:
@@ -321,8 +323,8 @@ def penalty_matrix(experiments: Sequence[Mapping[str, Any]], alpha: float = 0.05
 
     Raises
     ------
-    ShapeError
-        If names or shapes differ, or fewer than two seeds are there.
+    ShapeError, InputError
+        If names or shapes differ, fewer than two seeds are there, or a value is not finite.
     """
     _check_share("alpha", alpha)
     if not experiments:
@@ -340,6 +342,8 @@ def penalty_matrix(experiments: Sequence[Mapping[str, Any]], alpha: float = 0.05
                 + ", ".join(f"{name} {c.shape}" for name, c in curves.items())
             )
         stack = np.stack([curves[name] for name in names])  # (k, S, R)
+        if not np.isfinite(stack).all():
+            raise InputError(f"experiment {number} holds NaN or inf; expected accuracies. Leave out seeds that failed.")
         n_seeds = stack.shape[1]
         d = stack[:, None] - stack  # (k, k, S, R)
         mean, error = d.mean(axis=2), d.std(axis=2, ddof=1) / np.sqrt(n_seeds)
@@ -361,6 +365,8 @@ def performance_profile(scores: Any, gaps: Any) -> Floats:
     """
     table = _table(scores)
     table = table[~np.isnan(table).all(axis=1)]
+    if not len(table):
+        raise InputError("a performance profile needs a data set that some strategy finished; got none.")
     behind = np.nanmax(table, axis=1, keepdims=True) - table  # (n, k)
     behind = np.where(np.isnan(behind), np.inf, behind)
     return np.array([(behind <= gap + ROUNDING).mean(axis=0) for gap in np.asarray(gaps, dtype=np.float64).ravel()])

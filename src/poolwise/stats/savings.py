@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from poolwise.errors import ShapeError
+from poolwise.errors import InputError, ShapeError
 from poolwise.stats.curves import labels_to_target
 from poolwise.stats.intervals import Interval, t_interval
 
@@ -86,12 +86,14 @@ def labels_saved(baseline: tuple[Any, Any], strategy: tuple[Any, Any], *, level:
 
     Raises
     ------
-    ShapeError
-        If the numbers of seeds differ or there is none.
+    ShapeError, InputError
+        If the numbers of seeds differ, there is none, or a value is not finite.
     """
     (x0, base), (x1, ours) = ((np.asarray(x, float), np.asarray(v, float)) for x, v in (baseline, strategy))
     if base.ndim != 2 or ours.ndim != 2 or len(base) != len(ours) or not len(base):
         raise ShapeError(f"curves have shapes {base.shape} and {ours.shape}; expected one row per seed in both.")
+    if not (np.isfinite(base).all() and np.isfinite(ours).all()):
+        raise InputError("curves must be finite; got NaN or inf. Leave the seeds that have them out of both.")
     n = len(base)
     target, n_baseline, n_strategy = _at_target(x0, base, x1, ours)
     saved = n_baseline - n_strategy

@@ -178,7 +178,8 @@ def _check_fits(name: str, dataset: str, folder: Path, batch_size: int) -> None:
 def _find(datasets: Sequence[str], folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
     known = find_sets(folder)
     wanted = list(dict.fromkeys(datasets)) or list(known)
-    missing = [(name, str(unknown_name("data set", name, known))) for name in wanted if name not in known]
+    remedy = f"Put its svmlight file into {str(folder)!r}, or name another folder with `--data-dir FOLDER`."
+    missing = [(name, f"{unknown_name('data set', name, known)} {remedy}") for name in wanted if name not in known]
     there = [name for name in wanted if name in known]
     if not there:
         raise InputError(
