@@ -174,6 +174,16 @@ def test_copies_go_to_the_lowest_index_and_are_taken_once() -> None:
     assert got.residual.tolist() == [9, 4, 1]
 
 
+@pytest.mark.parametrize("make", [structured, isotropic])
+def test_of_many_scattered_copies_the_lowest_index_is_taken(make: object) -> None:
+    """Copies are read in windows of rows that were last looked at at different times."""
+    distinct = make(700, 40)
+    copies = np.random.default_rng(1).permutation(np.repeat(np.arange(700), 3))
+    first = [int(np.flatnonzero(copies == item)[0]) for item in range(700)]
+    got = greedy_k_dpp(distinct[copies], np.arange(2100), 35)
+    assert got.indices.tolist() == [first[item] for item in cholesky_greedy(distinct, 35)[0]]
+
+
 @pytest.mark.scale
 @pytest.mark.parametrize("data", ["structured", "isotropic"])
 def test_windowed_dpp_is_five_times_faster_than_cholesky_greedy(data: str) -> None:

@@ -21,7 +21,6 @@ from scipy.sparse import csr_matrix
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, iter_blocks, read_rows
 from poolwise.kernels.distances import sq_norms
-from poolwise.kernels.kcenter_window import foremost
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
 DENSE_LIMIT = 20_000
@@ -35,6 +34,12 @@ RANK_TOLERANCE = 1e-6
 
 TIE = 1e-11
 """Residuals this close, relative to the largest squared length, are equal."""
+
+NORM_ROWS = 512
+"""Rows whose squared lengths are computed together: their float64 copy stays in the cache."""
+
+AGED_ROWS = 64
+"""Rows of about the same age that are brought up to date by one product."""
 
 Metric = Literal["cosine", "rbf"]
 
@@ -309,7 +314,7 @@ def greedy_k_dpp(rows: Rows, indices: IndexArray, count: int, *, quality: FloatA
     """
     count = min(count, len(indices))
     upper = np.empty(len(indices))
-    for start, block in iter_blocks(rows, indices, dtype=np.float64):
+    for start, block in iter_blocks(rows, indices, block_rows=NORM_ROWS, dtype=np.float64):
         upper[start : start + len(block)] = sq_norms(block)
     if quality is not None:
         upper *= np.square(quality, dtype=np.float64)
@@ -320,7 +325,8 @@ def greedy_k_dpp(rows: Rows, indices: IndexArray, count: int, *, quality: FloatA
     residual: list[float] = []
     width = 256
     while len(picks) < len(basis):
-        pos, rest, _ = foremost(upper, width)
+        pos, rest = _largest(upper, width)
+        pos = pos[np.lexsort((pos, upto[pos]))]  # rows of the same age together
         x = read_rows(rows, as_key(indices[pos]), np.float64)
         if quality is not None:
             x = x * quality[pos, None]
@@ -328,7 +334,7 @@ def greedy_k_dpp(rows: Rows, indices: IndexArray, count: int, *, quality: FloatA
         before = len(picks)
         floor = RANK_TOLERANCE * residual[0] if residual else 0.0
         left = upper[pos]
-        for at, value in _pick_by_residual(x, left, rest, floor, tie, basis, before):
+        for at, value in _pick_by_residual(x, pos, left, rest, floor, tie, basis, before):
             picks.append(int(pos[at]))
             residual.append(value)
         upper[pos], upto[pos] = left, len(picks)
@@ -338,29 +344,44 @@ def greedy_k_dpp(rows: Rows, indices: IndexArray, count: int, *, quality: FloatA
     return DppPicks(indices[picks], np.array(residual), len(picks) < count)
 
 
+def _largest(upper: FloatArray, count: int) -> tuple[IndexArray, float]:
+    """Positions of the `count` largest values, and the largest value that is left, -inf if none is."""
+    left = len(upper) - count
+    if left <= 0:
+        return np.arange(len(upper)), -np.inf
+    order = np.argpartition(upper, left - 1)
+    return order[left:], float(upper[order[left - 1]])
+
+
 def _next_width(width: int, picked: int, n: int) -> int:
     if picked == 0:
         return min(2 * width, n)  # ties: all equal rows must be seen together
-    return min(2 * width, 1024) if picked > width // 4 else max(min(width, 1024) // 2, 128)
+    return min(2 * width, 1024) if picked > width // 4 else max(min(width, 1024) // 2, 256)
 
 
 def _project_out(x: FloatArray, pos: IndexArray, upper: FloatArray, upto: Array, basis: FloatArray) -> None:
-    """Bring the residuals of the window's rows up to date with the basis; `x` stays as it is."""
-    stale = np.flatnonzero(upto[pos] < len(basis))
-    stale = stale[np.argsort(upto[pos[stale]], kind="stable")]
-    for start in range(0, len(stale), 128):
-        at = stale[start : start + 128]
-        first = int(upto[pos[at[0]]])
-        along = x[at] @ basis[first:].T  # (128, pending)
-        along[np.arange(first, len(basis)) < upto[pos[at], None]] = 0
-        upper[pos[at]] -= sq_norms(along)
+    """Bring the residuals of the window's rows, oldest first, up to date with the basis; `x` stays as it is."""
+    age = upto[pos]
+    for start in range(0, int(np.searchsorted(age, len(basis))), AGED_ROWS):
+        here = slice(start, start + AGED_ROWS)
+        first, last = int(age[here][0]), int(age[here][-1])
+        along = x[here] @ basis[first:].T  # (n, pending)
+        along[:, : last - first][np.arange(first, last) < age[here, None]] = 0
+        upper[pos[here]] -= sq_norms(along)
     upto[pos] = len(basis)
 
 
 def _pick_by_residual(
-    x: FloatArray, residual: FloatArray, rest: float, floor: float, tie: float, basis: FloatArray, known: int
+    x: FloatArray,
+    pos: IndexArray,
+    residual: FloatArray,
+    rest: float,
+    floor: float,
+    tie: float,
+    basis: FloatArray,
+    known: int,
 ) -> list[tuple[int, float]]:
-    """Pick in the window while the best residual is above everything outside.
+    """Pick in the window while the best residual is above everything outside; of equals the lowest of `pos`.
 
     Extends the basis and lowers the residuals in place; a pick's becomes -inf.
     """
@@ -369,7 +390,8 @@ def _pick_by_residual(
         best = float(residual.max())
         if best <= floor or best - tie <= rest:
             break
-        at = int(np.flatnonzero(residual >= best - tie)[0])
+        level = np.flatnonzero(residual >= best - tie)
+        at = int(level[pos[level].argmin()])
         q = x[at].copy()
         for _ in range(2):  # once is not enough for float64 orthogonality
             q -= basis[:known].T @ (basis[:known] @ q)
