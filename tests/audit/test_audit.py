@@ -13,6 +13,8 @@ from poolwise.audit import Audit
 from poolwise.audit.record import audit_from_dict, stored
 from poolwise.audit.rules import Wishes, stopping_rules
 from poolwise.pool import Pool
+from poolwise.report.build_pool import describe_pool
+from poolwise.report.html import percent
 from poolwise.stats.intervals import Interval
 from poolwise.types import SKIP
 
@@ -109,6 +111,8 @@ def test_status_and_report_carry_the_sentence(tmp_path, spread):
     page = pool.report().read_text(encoding="utf-8")
     assert sentence in page
     assert '<section id="audit">' in page
+    (tile,) = [fact for fact in describe_pool(pool.store, audit=pool.audit()).facts if fact.name == "Accuracy"]
+    assert tile.value == percent(pool.audit().accuracy.mean)  # not that of the last sealed round
 
 
 def test_random_labels_are_no_benefit_and_none_is_claimed(tmp_path):

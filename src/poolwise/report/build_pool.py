@@ -65,7 +65,7 @@ def describe_pool(store: PoolStore, *, sentences: Sequence[str] = (), audit: Aud
         title=store.name,
         subtitle=_subtitle(store),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        facts=tuple(_facts(store, counts, batches, last, answers, rounds)),
+        facts=tuple(_facts(store, counts, batches, last, answers, rounds, audit)),
         sentences=(*(audit.sentences() if audit else ()), *sentences),
         audit=audit,
         rounds=tuple(rounds),
@@ -89,6 +89,7 @@ def _facts(
     last: Mapping[int, str],
     answers: Sequence[Annotation],
     rounds: Sequence[RoundFacts],
+    audit: Audit | None,
 ) -> list[Fact]:
     n_items, labeled = store.n_items, sum(counts.values())
     facts = [Fact("Labeled", number(labeled), f"of {number(n_items)} items, {percent(labeled / n_items)}")]
@@ -99,11 +100,14 @@ def _facts(
         if count := sum(label == word for label in last.values()):
             facts.append(Fact(name, number(count)))
     scored = [facts_of for facts_of in rounds if "accuracy" in facts_of.metrics]
-    if scored:
+    now = audit.accuracy if audit is not None and "held_out" not in store.settings else None
+    if now is not None:  # also with labels that came after the last sealed round
+        audited = Estimate(now.mean, now.low, now.high)
+        facts.append(Fact("Accuracy", percent(now.mean), f"95 % interval {interval(audited, percent)}"))
+    elif scored:
         accuracy = scored[-1].metrics["accuracy"]
-        known = accuracy.low is not None
-        detail = f"95 % interval {interval(accuracy, percent)}" if known else f"after round {scored[-1].number}"
-        facts.append(Fact("Accuracy", percent(accuracy.value), detail))
+        span = f", 95 % interval {interval(accuracy, percent)}" if accuracy.low is not None else ""
+        facts.append(Fact("Accuracy", percent(accuracy.value), f"after round {scored[-1].number}{span}"))
     spent = sum(answer.seconds or 0.0 for answer in answers)
     if spent:
         facts.append(Fact("People’s time", seconds(spent)))

@@ -59,7 +59,7 @@ def learning(report: Report) -> Markup | None:
             title="Learning curve",
             description=_in_words(series),
             x_label="labeled items",
-            y_label="share of test items classified correctly",
+            y_label="share classified correctly",
             write_y=lambda share, digits: percent(share, max(digits - 2, 0)),
             y_floor=0.0,
             y_ceiling=1.0,
