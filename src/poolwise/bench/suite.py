@@ -164,10 +164,11 @@ def load_suite(path: str | Path) -> Suite:
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        near = difflib.get_close_matches(str(path), bundled_names(), n=1)
+        names = [*bundled_names(), "tabular"]
+        near = difflib.get_close_matches(str(path), names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(
-            f"no suite file {str(path)!r}; {hint}Expected a TOML file, or one of {', '.join(bundled_names())}; "
+            f"no suite file {str(path)!r}; {hint}Expected a TOML file, or one of {', '.join(names)}; "
             "`poolwise bench list` tells what they are."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -82,6 +82,14 @@ def test_a_missing_set_is_named_and_the_others_run(folder: Path) -> None:
 def test_it_is_an_error_if_none_of_the_sets_exists(folder: Path) -> None:
     with pytest.raises(InputError, match=r"none of the data sets heart, sonar.*--data-dir"):
         run_tabular(["heart", "sonar"], ["random"], seeds=1, data_dir=folder)
+    with pytest.raises(InputError, match=r"thre \(did you mean 'three'\?\)"):
+        run_tabular(["thre"], ["random"], seeds=1, data_dir=folder)
+
+
+def test_one_seed_has_no_spread_in_the_table(folder: Path, tabular_dir: Path) -> None:
+    for name, where in (("two", folder), ("appendicitis", tabular_dir)):
+        table = format_table(run_tabular([name], ["random"], seeds=1, data_dir=where))
+        assert "nan" not in table
 
 
 def test_unknown_strategies_models_and_empty_seeds_are_refused(folder: Path) -> None:

@@ -197,7 +197,7 @@ def _line(dataset: str, strategy: str, rows: Sequence[Row]) -> str:
     values = np.array([row.aubc_noinit for row in rows])
     std = values.std(ddof=1) if len(rows) > 1 else np.nan
     text = f"{dataset:<14} {strategy:<14} {len(rows):>5} {np.mean([row.aubc for row in rows]):>7.4f} "
-    text += f"{values.mean():>7.4f} {std:>7.4f} "
+    text += f"{values.mean():>7.4f} " + (f"{std:>7.4f} " if len(rows) > 1 else f"{'-':>7} ")
     column = TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
     comparable = dataset not in DIFFERENT_FILE and rows[0].setting == PUBLISHED_SETTING
     known = published(dataset, column) if column and comparable else None
@@ -206,5 +206,6 @@ def _line(dataset: str, strategy: str, rows: Sequence[Row]) -> str:
     else:
         spread = known.std if known.std is not None else std
         two_se = 2 * np.hypot(std / np.sqrt(len(rows)), spread / np.sqrt(known.n_seeds))
-        text += f"{known.mean:>9.4f} {round(values.mean() - known.mean, 4) + 0.0:>+8.4f} {two_se:>7.4f}"
+        text += f"{known.mean:>9.4f} {round(values.mean() - known.mean, 4) + 0.0:>+8.4f} "
+        text += f"{two_se:>7.4f}" if len(rows) > 1 else f"{'-':>7}"
     return text + f" {np.mean([row.final for row in rows]):>7.4f} {np.mean([row.seconds for row in rows]):>8.3f}"

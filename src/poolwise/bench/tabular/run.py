@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
@@ -182,8 +183,10 @@ def _find(datasets: Sequence[str], folder: Path) -> tuple[list[str], list[tuple[
     missing = [(name, f"{unknown_name('data set', name, known)} {remedy}") for name in wanted if name not in known]
     there = [name for name in wanted if name in known]
     if not there:
+        near = {name: difflib.get_close_matches(name, known, n=1) for name in wanted}
+        named = [name + (f" (did you mean {near[name][0]!r}?)" if near[name] else "") for name in wanted]
         raise InputError(
-            f"none of the data sets {', '.join(wanted) or '(all)'} is in {str(folder)!r}; it holds "
+            f"none of the data sets {', '.join(named) or '(all)'} is in {str(folder)!r}; it holds "
             f"{', '.join(known) or 'no svmlight file'}. Name another folder with `--data-dir FOLDER`."
         )
     return there, missing
