@@ -303,6 +303,11 @@ def choose_batch(
     free = queryable(store, state)
     if batch_size > len(free):
         asked = len(waiting(store))
+        if not len(free) and not asked:
+            raise BudgetError(
+                f"no item is left to ask for: all {store.n_items} are labeled or set aside; got batch_size "
+                f"{batch_size}. Add items with `poolwise add {store.path}`."
+            )
         hint = f"{asked} asked items still wait for their labels; import them" if asked else "Ask for fewer items"
         raise BudgetError(f"batch_size must be between 1 and {len(free)} (unlabeled items); got {batch_size}. {hint}.")
     drawn = draw(store, free, batch_size)

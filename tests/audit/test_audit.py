@@ -12,6 +12,7 @@ import pytest
 from poolwise.audit import Audit
 from poolwise.audit.record import audit_from_dict, stored
 from poolwise.audit.rules import Wishes, stopping_rules
+from poolwise.errors import BudgetError
 from poolwise.pool import Pool
 from poolwise.report.build_pool import describe_pool
 from poolwise.report.html import percent
@@ -292,6 +293,16 @@ def test_rule_d_wants_three_slices_without_benefit():
     last = [stopping_rules(None, (), None, 0, gaps, Wishes())[3] for gaps in ([none] * 3, [none, some, none], [none])]
     assert ["consider random" in rule.says for rule in last] == [True, False, False]
     assert last[2].stop is None
+
+
+def test_nothing_is_left_to_gain_where_no_item_is_left(tmp_path):
+    pool = make_pool(tmp_path / "p", n=60)
+    rounds(pool, 3, batch_size=20, audit=0.25)
+    found = pool.audit()
+    assert found.rules[2].stop is True and "no unlabeled item" in found.rules[2].says
+    assert "No unlabeled item is left." in found.text() and "further batches" not in found.text()
+    with pytest.raises(BudgetError, match=r"no item is left .* all 60 are labeled.*poolwise add"):
+        pool.query("random", batch_size=1)
 
 
 def test_rule_a_is_the_mean_of_three():

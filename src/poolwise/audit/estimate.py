@@ -212,7 +212,9 @@ class _Auditor:
         n = len(self.indices)
         if n < counterfactual.FEWEST_ITEMS:
             text = f"What random labeling would have needed can be estimated from {counterfactual.FEWEST_ITEMS} audit "
-            return None, (), [text + f"items on; there are {n}. Label further batches with --audit."]
+            left = len(loop.queryable(self.store, self.store.state()))
+            more = "Label further batches with --audit." if left else "No unlabeled item is left."
+            return None, (), [f"{text}items on; there are {n}. {more}"]
         if len(np.unique(self.labels)) < 2:
             return None, (), ["All audit items are of one class, so random labeling cannot be compared with."]
         random = counterfactual.random_models(

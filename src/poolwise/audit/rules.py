@@ -35,7 +35,7 @@ def stopping_rules(
     return (
         _stable(agreement),
         _reached(accuracy, wishes.target),
-        _little_to_gain(gain, gain_labels, wishes.worth),
+        _little_to_gain(accuracy, gain, gain_labels, wishes.worth),
         _no_benefit(benefits),
     )
 
@@ -46,7 +46,7 @@ def _stable(agreement: Sequence[float]) -> Rule:
         return Rule(name, None, f"needs {WINDOW + 1} models in a row")
     mean = sum(agreement[-WINDOW:]) / WINDOW
     return Rule(
-        name, mean >= STABLE - 1e-12, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.3f}, of 0.99"
+        name, mean >= STABLE - 1e-12, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.4f}, of 0.99"
     )
 
 
@@ -63,8 +63,10 @@ def _reached(accuracy: Interval | None, target: float | None) -> Rule:
     )
 
 
-def _little_to_gain(gain: Interval | None, labels: int, worth: float | None) -> Rule:
+def _little_to_gain(accuracy: Interval | None, gain: Interval | None, labels: int, worth: float | None) -> Rule:
     name = "little to gain"
+    if accuracy is not None and not labels:
+        return Rule(name, True, "no unlabeled item is left")
     if gain is None:
         return Rule(name, None, "needs 3 batches and 30 audit items")
     says = f"the next {labels:,} labels add at most {100 * gain.high:.1f} points"

@@ -51,7 +51,10 @@ def init(
             "--embeddings FILE, or --dataset NAME."
         )
     if table is not None and text is None and image_column is None and embeddings is None:
-        raise InputError(f"which column of {table.name} holds the items? Say --text COLUMN or --image-column COLUMN.")
+        raise InputError(
+            f"which column of {table.name} holds the items? Say --text COLUMN or --image-column COLUMN. "
+            "A table of numbers goes in with --embeddings FILE (.npy, .npz or .parquet)."
+        )
     with show_progress():
         made = Pool.create(
             pool,
