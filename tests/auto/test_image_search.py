@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import poolwise as pw
 from poolwise.auto import image_search
+from poolwise.auto.explain import explain, in_words
 from poolwise.auto.image_nets import ImageNets, Pictures, ranking_loss
 from poolwise.auto.image_search import ImageSearch, autoal_images, classify, open_gates
 from poolwise.auto.nominations import nominate
@@ -167,6 +170,23 @@ def test_ranking_loss_is_that_of_the_paper() -> None:
     predicted, losses = torch.tensor([1.0, 2.0, 0.5, 2.5]), torch.tensor([3.0, 1.0, 2.0, 4.0])
     # pairs (1, 3) and (2, 4): max(0, 1 - (1 - 0.5)) and max(0, 1 + (2 - 2.5))
     assert float(ranking_loss(predicted, losses)) == pytest.approx((0.5 + 0.5) / 2)
+
+
+def test_a_pool_keeps_the_batch_and_explains_it(tmp_path: Path) -> None:
+    x, y = pictures()
+    np.save(tmp_path / "x.npy", x.reshape(120, 64).astype(np.float32))
+    pool = pw.Pool.create(tmp_path / "corners.pool", embeddings=tmp_path / "x.npy")
+    first = pool.query("random", batch_size=40)
+    pool.label(first.indices, [str(c) for c in y[first.indices]])
+    batch = pool.store.ask(
+        lambda state, seed: autoal_images(
+            x, state.labeled, state.labels[state.labeled], state.unlabeled, batch_size=10, seed=seed, settings=SMALL
+        )
+    )
+    assert not set(batch.selection.indices.tolist()) & set(first.indices.tolist())
+    (told,) = explain(pool.store)
+    assert told["strategy"] == "autoal_images" and sum(told["trusted"].values()) == pytest.approx(1, abs=1e-2)
+    assert "FitNet is right on" in in_words(told)
 
 
 def test_color_pictures_one_candidate_and_the_whole_rest_as_batch() -> None:
