@@ -113,3 +113,15 @@ def test_the_engine_of_the_command_line_is_the_one_that_runs(tmp_path, monkeypat
     assert "did you mean 'ray'" in str(answer.exception)
     answer = CliRunner().invoke(bench_app, ["mini.toml", "--address", "auto"])
     assert isinstance(answer.exception, OptionError)
+
+
+@pytest.mark.parametrize("words", [["tabular"], ["run", "tabular"]])
+def test_the_tabular_benchmark_takes_an_engine_too(words, shared_data):
+    options = ["--engine", "rey", "--seeds", "1", "--data-dir", str(shared_data / "tabular")]
+    answer = CliRunner().invoke(bench_app, [*words, *options])
+    assert "did you mean 'ray'" in str(answer.exception)
+
+
+def test_a_fresh_tabular_run_is_another_folder():
+    answer = CliRunner().invoke(bench_app, ["run", "tabular", "--fresh"])
+    assert isinstance(answer.exception, OptionError) and "--out" in str(answer.exception)

@@ -22,6 +22,7 @@ from poolwise.bench.tabular.curves import write_curves
 from poolwise.bench.tabular.protocol import N_INITIAL
 from poolwise.cli.arguments import Address
 from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
+from poolwise.errors import OptionError
 from poolwise.report.build_bench import bench_report
 from poolwise.report.leaderboard import write_leaderboard
 
@@ -68,8 +69,18 @@ def run(
     Example:  poolwise bench low-budget
     """
     if suite == "tabular" and not Path(suite).is_file():
+        if fresh:
+            raise OptionError("the tabular benchmark does not take --fresh; expected another folder. Give a new --out.")
         beside = None if data_dir is None else data_dir / "tabular" if (data_dir / "tabular").is_dir() else data_dir
-        tabular(seeds=seeds or 100, data_dir=beside, workers=workers, out=out, as_json=as_json)
+        tabular(
+            seeds=seeds or 100,
+            data_dir=beside,
+            workers=workers,
+            out=out,
+            engine=engine,
+            address=address,
+            as_json=as_json,
+        )
         return
     plan = load_suite(suite)
     plan = replace(plan, seeds=plan.seeds[:seeds])
@@ -224,6 +235,8 @@ def tabular(
     batch_size: Annotated[int, typer.Option(min=1, help="Items in a query.")] = 1,
     budget: Annotated[int | None, typer.Option(min=1, help="Labels to buy; default: the whole pool.")] = None,
     initial: Annotated[int, typer.Option(min=2, help="Labels known at the start; 20 are published.")] = N_INITIAL,
+    engine: Annotated[str, typer.Option(help="Where runs are done: processes, or ray.")] = "processes",
+    address: Address = None,
     curves: Annotated[
         Path | None, typer.Option(help="CSV file for the curves of accuracy, F1 and AUC; trains all models once more.")
     ] = None,
@@ -245,6 +258,8 @@ def tabular(
             batch_size=batch_size,
             budget=budget,
             n_initial=initial,
+            engine=engine,
+            address=address,
         )
         if curves is not None:
             write_curves(results.rows, curves, data_dir=data_dir, workers=workers)

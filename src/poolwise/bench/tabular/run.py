@@ -23,6 +23,7 @@ from poolwise.bench.tabular.registry import TABULAR, check_fits
 from poolwise.bench.tabular.results import Results, Row, append_rows, read_rows, row_of
 from poolwise.bench.tabular.simulate import simulate
 from poolwise.engine import map_tasks
+from poolwise.engine.door import check_settings
 from poolwise.errors import BudgetError, InputError, OptionError, PoolwiseError, UnknownNameError, unknown_name
 from poolwise.progress import task
 
@@ -68,6 +69,8 @@ def run_tabular(
     budget: int | None = None,
     n_initial: int = N_INITIAL,
     run_missing: bool = True,
+    engine: str = "processes",
+    address: str | None = None,
 ) -> Results:
     """Run strategies on data sets, with the same splits and initial sets for every strategy.
 
@@ -85,6 +88,8 @@ def run_tabular(
     budget : labels to buy in each run; None for the whole pool
     n_initial : labels known at the start; more than the published 20 for sets of many classes
     run_missing : False runs nothing and returns the rows that are in `out`
+    engine : "processes" or "ray"; other machines of a cluster must see `data_dir`
+    address : of a running Ray cluster; default: start Ray on this machine
 
     Returns
     -------
@@ -141,7 +146,8 @@ def run_tabular(
         ]
     if not any(work.strategies for work in works):
         raise OptionError("; ".join(reason for _, _, reason in refused))
-    rows, skipped, failed = _run_all(works, workers, done, path, run_missing)
+    check_settings(engine, workers, address)
+    rows, skipped, failed = _run_all(works, done, path, run_missing, (engine, workers, address))
     if failed and not rows:
         raise InputError(f"all {len(failed)} runs of the benchmark failed; the first: {failed[0][3]}")
     if skipped and not rows:
@@ -251,10 +257,10 @@ class Outcome:
 
 def _run_all(
     works: Sequence[Work],
-    workers: int,
     done: dict[tuple[str, str, int, str], Row],
     path: Path | None,
     run_missing: bool,
+    where: tuple[str, int, str | None],
 ) -> tuple[list[Row], list[tuple[str, int, str]], list[tuple[str, str, int, str]]]:
     rows: list[Row] = []
     skipped: list[tuple[str, int, str]] = []
@@ -267,7 +273,7 @@ def _run_all(
         if rest and run_missing:
             open_works.append(replace(work, strategies=rest))
     with task("tabular benchmark", len(open_works)) as progress:
-        for work, outcome in _outcomes(open_works, workers):
+        for work, outcome in _outcomes(open_works, *where):
             rows += outcome.rows
             failed += [(work.dataset, name, work.seed, message) for name, message in outcome.failed]
             if outcome.skipped:
@@ -278,12 +284,12 @@ def _run_all(
     return rows, skipped, failed
 
 
-def _outcomes(works: Sequence[Work], workers: int) -> Iterator[tuple[Work, Outcome]]:
-    if workers == 1:
+def _outcomes(works: Sequence[Work], engine: str, workers: int, address: str | None) -> Iterator[tuple[Work, Outcome]]:
+    if engine == "processes" and workers == 1:
         for work in works:
             yield work, run_cell(work)
         return
-    for position, outcome in map_tasks(run_cell, works, engine="processes", workers=workers):
+    for position, outcome in map_tasks(run_cell, works, engine=engine, workers=workers, address=address):
         yield works[position], outcome
 
 
