@@ -70,3 +70,13 @@ def test_converting_parts_of_rows_gives_numpys_bits(monkeypatch: pytest.MonkeyPa
     assert np.array_equal(out.view(np.uint32), source.astype(np.float32).view(np.uint32))
     empty = np.empty((0, 4), dtype=np.float32)
     backend.convert(np.empty((0, 4), dtype=np.float16), empty)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 1023, 1024, 1025, 1535, 1536, 2600, 5000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_in_parts_cover_every_row(n_rows: int, dtype: type) -> None:
+    rng = np.random.default_rng(n_rows)
+    x, weight, bias = rng.normal(size=(n_rows, 7)), rng.normal(size=(7, 5)), rng.normal(size=5)
+    got = backend.Affine(weight, bias, np.dtype(dtype))(x.astype(dtype))
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, x @ weight + bias, rtol=1e-5, atol=1e-5)

@@ -120,7 +120,9 @@ def test_memory_does_not_follow_the_pool() -> None:
 
 @pytest.mark.parametrize("rows", ["smooth", "coarse", "constant", "infinite"])
 @pytest.mark.parametrize("count", [1, 37, 900])
-def test_a_screened_score_gives_the_picks_of_the_plain_one(rows: str, count: int) -> None:
+def test_a_screened_score_gives_the_picks_of_the_plain_one(
+    rows: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(9000, 1)) + 100
     if rows == "coarse":
@@ -135,12 +137,17 @@ def test_a_screened_score_gives_the_picks_of_the_plain_one(rows: str, count: int
     def score(x: np.ndarray) -> np.ndarray:
         return np.where(x[:, 0] == np.float32(-1e30), -np.inf, np.sin(x[:, 0])).astype(x.dtype)
 
+    monkeypatch.setattr(sampling, "SCREEN_BYTES", 4 * 700)
+
     def above(floor: float, x: np.ndarray) -> np.ndarray:
+        assert len(x) <= 700
         values = score(x)
         screened_out.append(np.count_nonzero(values < floor))
         return np.where(values < floor, -np.inf, values)
 
-    pool = np.arange(0, 9000, 2) if count == 37 else np.arange(9000)
+    pool = {1: np.arange(9000), 37: np.arange(0, 9000, 2), 900: np.delete(np.arange(9000), np.arange(5, 9000, 7))}[
+        count
+    ]
     want = stream_top(score, {"x": x}, pool, count)
     got = stream_top(Screened(score, above), {"x": x}, pool, count)
     np.testing.assert_array_equal(got[0], want[0])

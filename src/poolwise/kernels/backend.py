@@ -148,9 +148,10 @@ class Affine:
         if name is None:
             out = self._scratch.take((len(x), self.weight.shape[1]), x.dtype)
             with np.errstate(over="ignore", invalid="ignore"):  # inf in a row is reported by row later
-                for start in range(0, len(out), PRODUCT_ROWS):
-                    part = out[start : start + PRODUCT_ROWS]
-                    np.matmul(x[start : start + PRODUCT_ROWS], self.weight, out=part)
+                step = -(-len(out) // max(1, round(len(out) / PRODUCT_ROWS)))  # even parts: a short one costs the most
+                for start in range(0, len(out), max(1, step)):
+                    part = out[start : start + step]
+                    np.matmul(x[start : start + step], self.weight, out=part)
                     part += self.bias
             return out
         return np.asarray(self.there(torch().from_numpy(alias(x)).to(name)).cpu().numpy())

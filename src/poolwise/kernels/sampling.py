@@ -32,8 +32,8 @@ SAMPLE = 64
 SMALL = 16 * SAMPLE
 """Up to so many rows are all scored in float64: the sample would hold them all."""
 
-SCREEN_ROWS = 1024
-"""Rows scored between two looks at what it takes to be among the best, where a score can be screened."""
+SCREEN_BYTES = 2**22
+"""What is scored between two looks at what it takes to be among the best, where a score can be screened."""
 
 FloatScore = Callable[..., FloatArray]
 
@@ -475,11 +475,14 @@ def _scored(
             yield start, pool, _numbers(_checked_scores(score, rows, blocks, key)[local], pool, rows)
             continue
         _check(rows, blocks, key)
-        wanted = {name: block[local] for name, block in blocks.items()}
-        for at in range(0, len(pool), SCREEN_ROWS):
-            here = slice(at, at + SCREEN_ROWS)
-            values = score.above(floor(), **{name: block[here] for name, block in wanted.items()})
-            yield start + at, pool[here], _numbers(values, pool[here], rows)
+        step = max(1, SCREEN_BYTES // max(1, sum(block[:1].nbytes for block in blocks.values())))
+        for low in range(0, max(map(len, blocks.values())), step):
+            values = score.above(floor(), **{name: block[low : low + step] for name, block in blocks.items()})
+            first, last = low, low + step
+            if isinstance(local, np.ndarray):  # where the wanted rows of this piece are
+                first, last = np.searchsorted(local, [first, last])
+                values = values[local[first:last] - low]
+            yield start + first, pool[first:last], _numbers(values, pool[first:last], rows)
 
 
 def _checked_scores(score: FloatScore, rows: Mapping[str, Rows], blocks: Mapping[str, Array], key: Key) -> FloatArray:

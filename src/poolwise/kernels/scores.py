@@ -82,36 +82,23 @@ def _top_two_of_piece(block: Array) -> tuple[Array, Array]:
 
 
 def _top_two_wide(block: Array) -> tuple[Array, Array]:
-    _, first, second = _leaders(block)
-    return first, second
-
-
-def _leaders(block: FloatArray) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """Column of the largest value of each row, that value, and the second largest, (n,) each.
+    """The same for four columns or more.
 
     Columns j and j + C // 2 meet first; the second largest is the partner of the winner, or the winner of another pair.
-    Of several largest columns any may be named.
     """
-    n_classes = block.shape[1]
-    if n_classes < 4:
-        order = np.argsort(-block, axis=1, kind="stable")
-        best = np.take_along_axis(block, order, axis=1)
-        second = best[:, 1] if n_classes > 1 else np.full(len(block), -np.inf, dtype=block.dtype)
-        return order[:, 0], best[:, 0], second
-    row, half = np.arange(len(block)), n_classes // 2
+    row, half = np.arange(len(block)), block.shape[1] // 2
     winners = np.maximum(block[:, :half], block[:, half : 2 * half])  # (n, C // 2)
-    if n_classes % 2:
+    odd = block.shape[1] % 2
+    if odd:
         np.maximum(winners[:, 0], block[:, -1], out=winners[:, 0])
     pair = winners.argmax(axis=1)
     first = winners[row, pair]
-    column = np.where(block[row, pair] == first, pair, pair + half)
     left = np.minimum(block[row, pair], block[row, pair + half])
-    if n_classes % 2:
+    if odd:
         trio = np.flatnonzero(pair == 0)
-        column[trio] = np.where(block[trio, column[trio]] == first[trio], column[trio], n_classes - 1)
-        left[trio] = np.sort(block[trio][:, [0, half, n_classes - 1]], axis=1)[:, 1]
+        left[trio] = np.sort(block[trio][:, [0, half, -1]], axis=1)[:, 1]
     winners[row, pair] = left
-    return column, first, np.asarray(winners.max(axis=1))
+    return first, np.asarray(winners.max(axis=1))
 
 
 def _top_two_narrow(block: Array) -> tuple[Array, Array]:
@@ -336,17 +323,20 @@ class Boundaries:
     def nearest_within(self, logits: FloatArray, limit: float) -> FloatArray:
         """Return what `nearest` does where that is up to `limit`, and +inf or that where it is above, (n,).
 
-        Most rows are ruled out by the gap of their two largest logits over the largest |w_k - w_j| of their class.
+        Most rows are ruled out by the gap of their two largest logits over the largest |w_k - w_j| of any class, or of
+        their class.
         """
         if limit == np.inf:
             return self.nearest(logits)
         slope = (self._slope * (1 - 1e-5)).astype(logits.dtype)  # rounding must not rule out a row
 
         def piece(z: FloatArray) -> FloatArray:
-            predicted, first, second = _leaders(z)
+            first, second = top_two(z)
+            gap = first - second
             out = np.full(len(z), np.inf, dtype=z.dtype)
             with np.errstate(invalid="ignore"):  # one class: inf * 0
-                near = np.flatnonzero((first - second) * slope[predicted] <= limit)
+                near = np.flatnonzero(gap * slope.min() <= limit)
+                near = near[gap[near] * slope[z[near].argmax(axis=1)] <= limit]
             if len(near):
                 out[near] = self.nearest(z[near])
             return out
