@@ -290,9 +290,9 @@ def seconds(path: Path) -> list[str]:
         for r in told["records"]
     ]
     return [
-        f"Milliseconds of a query, mean over {told['settings']} settings, one thread; made by `{told['command']}`. "
-        "Scoring is what the candidates take (for `auto` the pass over the pool), search what comes after it, down to "
-        "the batch, training the heads that `auto` fits to judge by.",
+        f"Processor milliseconds of a query, mean over {told['settings']} settings, one thread; made by "
+        f"`{told['command']}`. Scoring is what the candidates take (for `auto` the pass over the pool), search what "
+        "comes after it, down to the batch, training the heads that `auto` fits to judge by.",
         "",
         *_table("strategy, scoring, search, training, all", rows),
     ]

@@ -76,7 +76,7 @@ def test_a_better_expert_is_found_and_equal_ones_stay_equal(better: bool) -> Non
     if better:
         assert mean[2] > 0.5
     else:
-        assert np.abs(mean - 0.25).max() < 0.2
+        assert np.abs(mean - 0.25).max() < 0.1
 
 
 def test_probability_of_an_item_is_that_of_all_who_advise_it() -> None:
