@@ -187,13 +187,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made.add(folder)
         records.append(in_child(folder, strategy, given.batch_size or case.batch_size, "benchmarks.speed.million"))
         print(json.dumps(records[-1]), file=sys.stderr, flush=True)
+        if given.rows == ROWS and not (given.width or given.classes or given.batch_size):
+            keep(records[-1:], given.out)
     if not given.keep:
         for folder in made:
             for name in ("embeddings.npy", "head.npz"):
                 (folder / name).unlink()
             folder.rmdir()
-    if given.rows == ROWS and not (given.width or given.classes or given.batch_size):
-        keep(records, given.out)
     print(table.markdown(HEADER, [line(record) for record in records]))
     missed = [r for r in records if verdict(r) != "pass" or r["distinct"] != r["batch_size"]]
     return int(bool(missed))
