@@ -302,3 +302,16 @@ def test_the_four_calls():
         thread.join()
     assert found[0] == ([0, 10, 20], "hello", [3.0, 3.0])
     assert found[1] == found[2] == (None, "hello", [3.0, 3.0])
+
+
+@pytest.mark.parametrize("name", ["coreset", "badge", "mase", "margin", "kmeans"])
+def test_workers_on_a_device_choose_what_one_process_without_it_chooses(name: str) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    given = {"embeddings": rng.normal(size=(6000, 24)).astype(np.float16)}
+    if name in ("badge", "mase", "margin"):
+        given["head_weight"] = rng.normal(size=(6, 24)).astype(np.float32)
+    plain = pw.select(name, batch_size=60, **given)
+    there = pw.select(name, batch_size=60, workers=2, device="cpu", **given)
+    assert there.indices.tolist() == plain.indices.tolist()
+    assert there.notes["device"].startswith("cpu: ") and "not used" not in there.notes["device"]

@@ -326,22 +326,39 @@ def test_a_device_that_is_not_there_says_what_there_is() -> None:
 
 
 @pytest.fixture
-def sloppy() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+def tidy() -> Iterator[None]:
     yield
-    torch.set_float32_matmul_precision(before)
+    torch.set_float32_matmul_precision("highest")
 
 
-def test_products_are_full_float32_whatever_the_program_has_set(sloppy: None) -> None:
+@pytest.mark.parametrize("way", ["as older versions do", "as newer versions do"])
+def test_products_are_full_float32_whatever_the_program_has_set(tidy: None, way: str) -> None:
+    newer = [getattr(library, "matmul", None) for library in (torch.backends.cuda, torch.backends.mkldnn)]
+    if not all(hasattr(switch, "fp32_precision") for switch in newer):
+        pytest.skip("this torch has one switch for all libraries")
+    if way == "as older versions do":
+        torch.set_float32_matmul_precision("medium")
+    else:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+    before = [switch.fp32_precision for switch in newer]
+    assert "tf32" in before
     with backend.on("cpu"):
-        assert torch.get_float32_matmul_precision() == "highest"
+        assert [switch.fp32_precision for switch in newer] == ["ieee", "ieee"]
         with backend.on(None):
             assert backend.device() is None
         with backend.on("cpu"):
             pass
-        assert torch.get_float32_matmul_precision() == "highest"
-    assert torch.get_float32_matmul_precision() == "medium"
+        assert [switch.fp32_precision for switch in newer] == ["ieee", "ieee"]
+    assert [switch.fp32_precision for switch in newer] == before
+
+
+def test_a_torch_of_one_switch_is_put_back_too() -> None:
+    older = SimpleNamespace(now="high", backends=SimpleNamespace(cuda=SimpleNamespace(matmul=None), mkldnn=None))
+    older.get_float32_matmul_precision = lambda: older.now
+    older.set_float32_matmul_precision = lambda value: setattr(older, "now", value)
+    with backend._full_precision(older):
+        assert older.now == "highest"
+    assert older.now == "high"
 
 
 def test_no_array_of_rows_times_centres_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ class _Precision:
 
     lock = threading.Lock()
     count = 0
-    before = "highest"
+    before: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -110,8 +110,7 @@ def _full_precision(there: Any) -> Iterator[None]:
     """Keep float32 products float32: no TF32 and no bfloat16, whatever the program around has set."""
     with _Precision.lock:
         if not _Precision.count:
-            _Precision.before = there.get_float32_matmul_precision()
-            there.set_float32_matmul_precision("highest")
+            _Precision.before = _set_precision(there, None)
         _Precision.count += 1
     try:
         yield
@@ -119,7 +118,23 @@ def _full_precision(there: Any) -> Iterator[None]:
         with _Precision.lock:
             _Precision.count -= 1
             if not _Precision.count:
-                there.set_float32_matmul_precision(_Precision.before)
+                _set_precision(there, _Precision.before)
+
+
+def _set_precision(there: Any, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Set how float32 matrices are multiplied (None: as float32), and return what was set before.
+
+    torch 2.9 has a switch for each library, and raises if the one switch of older versions is read after they were set.
+    """
+    switches = [there.backends.cuda.matmul, getattr(there.backends.mkldnn, "matmul", None)]
+    if not all(hasattr(switch, "fp32_precision") for switch in switches):
+        before = (str(there.get_float32_matmul_precision()),)
+        there.set_float32_matmul_precision("highest" if wanted is None else wanted[0])
+        return before
+    before = tuple(switch.fp32_precision for switch in switches)
+    for switch, value in zip(switches, wanted or ("ieee", "ieee"), strict=True):
+        switch.fp32_precision = value
+    return before
 
 
 PRODUCT_ROWS = 1024
