@@ -219,15 +219,25 @@ def test_several_workers_ask_for_the_same_batch(tmp_path: Path, strategy: str) -
     assert batches[1].notes["workers"] == 3
 
 
-def test_what_acts_on_the_whole_pool_is_refused_with_several_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "options", "priced"),
+    [("coreset", {"within": "random"}, False), ("kmeans", {}, False), ("coreset", {}, True)],
+)
+def test_what_acts_on_the_whole_pool_is_done_by_one_of_several_workers(
+    tmp_path: Path, strategy: str, options: dict[str, str], priced: bool
+) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    batches = []
+    for workers in (1, 2):
+        pool = pw.Pool.create(tmp_path / f"{workers}.pool", embeddings=x)
+        if priced:
+            pool.set_costs(np.arange(1.0, 51.0))
+        batches.append(pool.query(strategy, batch_size=5, workers=workers, **options))
+    assert batches[0].indices.tolist() == batches[1].indices.tolist()
+    assert batches[1].notes["workers"] == 1
+
+
+def test_an_address_without_ray_is_refused(tmp_path: Path) -> None:
     pool = pw.Pool.create(tmp_path / "a.pool", embeddings=np.random.default_rng(0).normal(size=(50, 3)))
-    with pytest.raises(OptionError, match="within cannot be used with several workers"):
-        pool.query("coreset", batch_size=5, workers=2, within="random")
-    with pytest.raises(OptionError, match="'kmeans' cannot be split"):
-        pool.query("kmeans", batch_size=5, workers=2)
     with pytest.raises(OptionError, match="address 'there:1' is for engine 'ray'"):
         pool.query("coreset", batch_size=5, address="there:1")
-    pool.set_costs(np.ones(50))
-    with pytest.raises(OptionError, match="costs cannot be used with several workers"):
-        pool.query("coreset", batch_size=5, workers=2)
-    assert pool.waiting() == []
