@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from poolwise.bench.tabular import run_tabular
-from poolwise.bench.tabular.bridge import BRIDGED, find_strategy, log_odds
+from poolwise.bench.tabular.bridge import find_strategy, log_odds
 from poolwise.bench.tabular.code import code_digest
 from poolwise.bench.tabular.registry import TABULAR
 from poolwise.errors import OptionError, UnknownNameError
@@ -22,13 +21,6 @@ from poolwise.registry import PLUGIN_GROUP
 from .conftest import blobs, cell_of
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(autouse=True)
-def forget_what_joined() -> Iterator[None]:
-    yield
-    for name in list(BRIDGED):
-        del BRIDGED[name], TABULAR._entries[name]
 
 
 def orders(folder: Path, dataset: str, *names: str, **options: int) -> dict[str, list[tuple[int, ...]]]:
@@ -70,14 +62,12 @@ def test_hidden_labels_do_not_change_what_an_ordinary_strategy_asks() -> None:
     swapped[20:] = 1 - swapped[20:]
     other = type(cell)(**{f: getattr(cell, f) for f in cell.__slots__} | {"y_train": swapped})
     for name in ("auto", "badge", "base"):
-        find_strategy(name)
         assert simulate(cell, name, budget=1).order == simulate(other, name, budget=1).order
 
 
 def test_the_names_of_this_benchmark_come_first(folder: Path) -> None:
-    find_strategy("random")
-    find_strategy("albl")
-    assert not BRIDGED
+    for name in ("random", "albl"):
+        assert find_strategy(name) is TABULAR[name]
 
 
 def test_what_reads_true_labels_or_arrays_of_others_is_refused_beside_the_rest(folder: Path) -> None:
@@ -102,12 +92,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_of_both_kinds(folder: Path
 
 def test_strategies_that_nobody_named_do_not_run(folder: Path) -> None:
     run_tabular(["two"], ["margin"], seeds=1, data_dir=folder, budget=1)
-    assert TABULAR["margin"].cost == "slow"
+    assert find_strategy("margin").cost == "slow"
+    everything = run_tabular(["two"], (), seeds=1, data_dir=folder, budget=1)
+    assert "margin" not in {row.strategy for row in everything.rows}
 
 
 def test_rows_follow_the_code_of_the_ordinary_strategy() -> None:
-    for name in ("margin", "badge"):
-        find_strategy(name)
     assert len({code_digest(name) for name in ("us", "margin", "badge")}) == 3
 
 

@@ -20,8 +20,6 @@ from poolwise.registry import STRATEGIES, StrategySpec
 from poolwise.train.learners import LinearProbe
 from poolwise.types import IndexArray
 
-BRIDGED: dict[str, StrategySpec] = {}
-"""Ordinary strategies that were asked for by name."""
 FROM_HEAD = {"head_weight", "head_bias", "prob_samples"}
 """Arrays that only a linear model has."""
 FROM_MODEL = {"logits", "probs"}
@@ -31,7 +29,7 @@ AVAILABLE = {"embeddings", "labels"} | FROM_MODEL | FROM_HEAD
 def find_strategy(name: str) -> TabularStrategy:
     """Look a name up among the tabular strategies, and then among the ordinary ones.
 
-    An ordinary strategy joins `TABULAR`, as a slow one: what it costs is not known, so it runs only where it is named.
+    What an ordinary strategy costs is not known, so it counts as slow.
 
     Raises
     ------
@@ -43,16 +41,13 @@ def find_strategy(name: str) -> TabularStrategy:
     if name not in STRATEGIES:
         text = str(unknown_name("strategy", name, {*TABULAR, *STRATEGIES})).partition("Known: ")[0]
         raise UnknownNameError(
-            f"{text}Made for this benchmark: {', '.join(n for n in TABULAR if n not in BRIDGED)}; "
-            "`poolwise strategies` lists the others."
+            f"{text}Made for this benchmark: {', '.join(TABULAR)}; `poolwise strategies` lists the others."
         )
-    spec = BRIDGED[name] = STRATEGIES[name]
-    entry = TabularStrategy(name, _query_of(spec), spec.family, spec.paper, "", "slow", False, False)
-    TABULAR.add(name, entry)
-    return entry
+    spec = STRATEGIES[name]
+    return TabularStrategy(name, _query_of(spec), spec.family, spec.paper, "", "slow", False, False, spec)
 
 
-def check_arrays(name: str) -> None:
+def check_arrays(entry: TabularStrategy) -> None:
     """Refuse an ordinary strategy that needs what a table of numbers does not give.
 
     Raises
@@ -60,15 +55,15 @@ def check_arrays(name: str) -> None:
     OptionError
         If it reads true labels, or an array that nobody makes here.
     """
-    spec = BRIDGED.get(name)
+    spec = entry.ordinary
     if spec is None:
         return
     if spec.oracle:
-        raise OptionError(f"{name} reads the true labels; expected a strategy. Leave it out, or use bso.")
+        raise OptionError(f"{entry.name} reads the true labels; expected a strategy. Leave it out, or use bso.")
     lacking = sorted(set(spec.needs) - AVAILABLE)
     if lacking:
         raise OptionError(
-            f"{name} needs {', '.join(lacking)}; the tabular benchmark has {', '.join(sorted(AVAILABLE))} only. "
+            f"{entry.name} needs {', '.join(lacking)}; the tabular benchmark has {', '.join(sorted(AVAILABLE))} only. "
             "Leave it out."
         )
 

@@ -15,9 +15,8 @@ import sklearn
 
 from poolwise.bench import follows
 from poolwise.bench.tabular import evaluate, loader, metrics, oracle, protocol, simulate
-from poolwise.bench.tabular.bridge import BRIDGED
+from poolwise.bench.tabular.bridge import find_strategy
 from poolwise.bench.tabular.oracle import ORACLES
-from poolwise.bench.tabular.registry import TABULAR
 from poolwise.stats import curves
 
 COMMON = (curves.__name__, *(m.__name__ for m in (evaluate, loader, metrics, protocol, simulate)))
@@ -32,7 +31,8 @@ def code_digest(strategy: str) -> str:
     A row of another digest is run again when a stopped run continues. Constants that a module imports alone, without a
     function or class of the same module, are not followed.
     """
-    module = oracle.__name__ if strategy in ORACLES else TABULAR[strategy].query.__module__
+    entry = None if strategy in ORACLES else find_strategy(strategy)
+    module = oracle.__name__ if entry is None else entry.query.__module__
     found = hashlib.sha256(" ".join((numpy.__version__, scipy.__version__, sklearn.__version__)).encode())
     modules = _with_helpers([*COMMON, module])
     for name in sorted(modules):
@@ -41,11 +41,11 @@ def code_digest(strategy: str) -> str:
             found.update(Path(file).read_bytes())
     for used in sorted(_borrowed(modules), key=lambda used: (used.__module__, used.__qualname__)):
         found.update(inspect.getsource(used).encode())
-    if strategy in BRIDGED:
-        function = BRIDGED[strategy].function
+    if entry is not None and entry.ordinary is not None:
+        function = entry.ordinary.function
         found.update(follows.code_digest(function.__module__).encode() + function.__code__.co_code)
-    elif strategy not in ORACLES:
-        found.update(TABULAR[strategy].query.__code__.co_code)  # all there is of a function that was typed in
+    elif entry is not None:
+        found.update(entry.query.__code__.co_code)  # all there is of a function that was typed in
     return found.hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from poolwise.bench.tabular.evaluate import Evaluator, Fit
 from poolwise.errors import InputError, OptionError
 from poolwise.kernels.sampling import best_first
-from poolwise.registry import Registry
+from poolwise.registry import Registry, StrategySpec
 from poolwise.types import FloatArray, IndexArray
 
 
@@ -81,6 +81,7 @@ class TabularStrategy:
 
     column : its name in the published table, "" if it has none
     cost : "instant" (no model of its own), "fast" (a few fits a query), "slow" (a hundred), "very slow" (O(U) fits)
+    ordinary : the strategy of `poolwise.strategies` that it stands for, see `bridge`
     """
 
     name: str
@@ -91,6 +92,7 @@ class TabularStrategy:
     cost: Cost
     binary_only: bool
     single_only: bool
+    ordinary: StrategySpec | None = None
 
     @property
     def summary(self) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from poolwise.bench.tabular.oracle import ORACLES
 from poolwise.bench.tabular.reference import DIFFERENT_FILE, QUERIES, Published, published
-from poolwise.bench.tabular.registry import TABULAR
-from poolwise.bench.tabular.results import PUBLISHED_SETTING, Results, Row
+from poolwise.bench.tabular.results import PUBLISHED_SETTING, Results, Row, column_of
 from poolwise.chance import rng_for
 from poolwise.stats.curves import aubc, aubc_within
 from poolwise.stats.paired import paired_differences
@@ -183,7 +183,7 @@ def _against_published(results: Results) -> str:
         own = group[0].setting == PUBLISHED_SETTING
         values = np.array([row.aubc_noinit if own else row.aubc for row in group])
         spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
-        column = TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
+        column = column_of(strategy)
         area = np.mean([row.aubc for row in group])
         rows.append(
             [
@@ -283,7 +283,7 @@ def _fields(results: Results) -> list[list[str]]:
     ran: dict[str, set[str]] = {}
     for row in results.rows:
         same_as_us = row.strategy == "infodiv" and ", batch 1," in row.setting
-        if row.strategy in TABULAR and row.strategy not in REPLICAS and not same_as_us:
+        if row.strategy not in ORACLES and row.strategy not in REPLICAS and not same_as_us:
             ran.setdefault(row.strategy, set()).add(row.dataset)
     fields = {tuple(s for s in ran if ran[s] >= group) for group in ran.values()}
     return sorted((list(field) for field in fields if len(field) > 1), key=lambda field: (-len(field), field))
@@ -337,7 +337,7 @@ def _seeds(results: Results) -> str:
         for (dataset, name), group in groups.items():
             plain = {row.seed: row.aubc for row in groups.get((dataset, "random"), [])}
             pairs = [(row.aubc, plain[row.seed]) for row in group if row.seed in plain]
-            if name == strategy != "random" and strategy in TABULAR and len(pairs) > 2:
+            if name == strategy != "random" and strategy not in ORACLES and len(pairs) > 2:
                 spreads.append(float(np.std(paired_differences(*zip(*pairs, strict=True)), ddof=1)))
         if spreads:
             worst = max(spreads)

@@ -193,12 +193,17 @@ def _rank_lines(results: Results) -> list[str]:
     return [f"mean rank of true AUBC over {len(complete)} data set(s): {words}"]
 
 
+def column_of(strategy: str) -> str:
+    """Heading of a strategy or oracle in the published table, "" if it has none."""
+    return TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
+
+
 def _line(dataset: str, strategy: str, rows: Sequence[Row]) -> str:
     values = np.array([row.aubc_noinit for row in rows])
     std = values.std(ddof=1) if len(rows) > 1 else np.nan
     text = f"{dataset:<14} {strategy:<14} {len(rows):>5} {np.mean([row.aubc for row in rows]):>7.4f} "
     text += f"{values.mean():>7.4f} " + (f"{std:>7.4f} " if len(rows) > 1 else f"{'-':>7} ")
-    column = TABULAR[strategy].column if strategy in TABULAR else {"bso": "BSO"}.get(strategy, "")
+    column = column_of(strategy)
     comparable = dataset not in DIFFERENT_FILE and rows[0].setting == PUBLISHED_SETTING
     known = published(dataset, column) if column and comparable else None
     if known is None:

@@ -176,8 +176,9 @@ def run_tabular(
 
 def _check_fits(name: str, dataset: str, folder: Path, batch_size: int) -> None:
     if name not in ORACLES:
-        check_fits(TABULAR[name], dataset, load_readable(dataset, str(folder)).n_classes, batch_size)
-        check_arrays(name)
+        entry = find_strategy(name)
+        check_fits(entry, dataset, load_readable(dataset, str(folder)).n_classes, batch_size)
+        check_arrays(entry)
     elif batch_size > 1:
         raise OptionError(f"{name} adds one item at a time; got batch_size {batch_size}. Use 1.")
 
@@ -308,7 +309,6 @@ def run_cell(work: Work) -> Outcome:
                 if name in ORACLES:
                     curve = simulate_oracle(cell, name, evaluator, work.budget)
                 else:
-                    find_strategy(name)  # known in this process too
                     curve = simulate(cell, name, evaluator, batch_size=work.batch_size, budget=work.budget)
             except BudgetError:
                 raise  # of the whole run, not of one strategy

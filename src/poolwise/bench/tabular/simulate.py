@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from poolwise.bench.tabular.bridge import find_strategy
 from poolwise.bench.tabular.evaluate import Evaluator
 from poolwise.bench.tabular.metrics import Scores
 from poolwise.bench.tabular.protocol import Cell
-from poolwise.bench.tabular.registry import TABULAR, State, check_fits
+from poolwise.bench.tabular.registry import State, check_fits
 from poolwise.chance import rng_for
 from poolwise.errors import BudgetError, InputError
 from poolwise.types import UNLABELED, IndexArray
@@ -80,7 +81,7 @@ def simulate(
     InputError
         If the strategy returns anything but distinct unlabeled positions.
     """
-    entry = TABULAR[strategy]
+    entry = find_strategy(strategy)
     check_fits(entry, cell.dataset, cell.n_classes, batch_size)
     evaluator = evaluator or Evaluator(cell)
     n_train = len(cell.x_train)
