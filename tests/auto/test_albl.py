@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.auto.albl import draw_items
+from poolwise.auto.albl import MOST_CANDIDATES, draw_items
 from poolwise.auto.exp4p import batch_updated, least_probability, probabilities, updated, weighted_accuracy
 from poolwise.errors import OptionError
 
@@ -129,3 +129,16 @@ def test_items_without_a_label_earn_nothing() -> None:
         "albl", **arrays, labeled=labeled, labels=y[labeled], batch_size=8, history=[audited], candidates=ARMS
     )
     assert np.isfinite(got.notes["weights"]).all()
+
+
+def test_more_candidates_than_bits_are_refused() -> None:
+    arrays, y = pool()
+    with pytest.raises(OptionError, match="at most 52"):
+        pw.select(
+            "albl",
+            **arrays,
+            labeled=np.arange(10),
+            labels=y[:10],
+            batch_size=8,
+            candidates=tuple(f"random{k}" for k in range(MOST_CANDIDATES + 1)),
+        )

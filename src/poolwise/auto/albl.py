@@ -21,6 +21,9 @@ from poolwise.kernels.blocks import load_rows
 from poolwise.registry import strategy
 from poolwise.types import FloatArray, IndexArray, Picks, Rows, Selection
 
+MOST_CANDIDATES = 52
+"""Which of them advised an item is kept as bits of a number, and components of a batch are floats."""
+
 
 @strategy(
     "albl",
@@ -72,6 +75,11 @@ def albl(
     """
     if not 0 < delta <= 1:
         raise OptionError(f"albl: delta must be above 0 and at most 1; got {delta}.")
+    if len(candidates) > MOST_CANDIDATES:
+        raise OptionError(
+            f"albl: candidates must be at most {MOST_CANDIDATES} strategies, because a batch keeps one bit of a "
+            f"float for each; got {len(candidates)}."
+        )
     now = situation(
         labeled,
         unlabeled,
