@@ -6,6 +6,8 @@ retrain it up to thousands of times a query; warm starts and shared curvature ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -48,16 +50,21 @@ def train_logistic(x: Floats, y: Floats, c: float, start: Floats | None = None) 
         gradient[:-1] += w[:-1]
         if np.abs(gradient).max() < TOLERANCE:
             break
-        step = np.linalg.solve(_curvature(x, p, c), gradient)
-        size = 1.0
-        while size > 1e-6:
-            candidate = w - size * step
-            new_loss = _loss(x, y, c, candidate)
-            if new_loss <= loss + 1e-12 * abs(loss):
-                break
-            size /= 2
-        w, loss = candidate, new_loss
+        step = np.asarray(np.linalg.solve(_curvature(x, p, c), gradient), dtype=np.float64)
+        w, loss = damped(w, step, loss, lambda candidate: _loss(x, y, c, candidate))
     return w
+
+
+def damped(w: Floats, step: Floats, loss: float, loss_at: Callable[[Floats], float]) -> tuple[Floats, float]:
+    """Take a Newton step, halved until the loss does not rise (at most 20 times); return the weights and their loss."""
+    size = 1.0
+    while size > 1e-6:
+        candidate = w - size * step
+        new_loss = loss_at(candidate)
+        if new_loss <= loss + 1e-12 * abs(loss):
+            break
+        size /= 2
+    return candidate, new_loss
 
 
 def retrain_with_each(x: Floats, y: Floats, candidates: Floats, label: float, c: float, start: Floats) -> Floats:

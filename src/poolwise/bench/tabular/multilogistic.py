@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from poolwise.bench.tabular.logistic import MAX_STEPS, TOLERANCE, Floats
+from poolwise.bench.tabular.logistic import MAX_STEPS, TOLERANCE, Floats, damped
 from poolwise.types import IndexArray
 
 LOOSE = 1e-8
@@ -46,14 +46,7 @@ def train_softmax(x: Floats, y: IndexArray, n_classes: int, c: float, start: Flo
             break
         curvature = c * fisher_information(x, p) + np.diag(np.maximum(penalty, LOOSE).ravel())
         step = np.linalg.solve(curvature, gradient.ravel()).reshape(w.shape)
-        size = 1.0
-        while size > 1e-6:
-            candidate = w - size * step
-            new_loss = _loss(x, truth, c, candidate)
-            if new_loss <= loss + 1e-12 * abs(loss):
-                break
-            size /= 2
-        w, loss = candidate, new_loss
+        w, loss = damped(w, step, loss, lambda candidate: _loss(x, truth, c, candidate))
     return w
 
 
