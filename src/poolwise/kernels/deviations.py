@@ -12,7 +12,7 @@ the limit of infinitely many perturbations, computed from the factors alone. The
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, block_rows_for, read_rows, softmax_in_place
 from poolwise.kernels.distances import sq_norms
-from poolwise.kernels.implicit import Vectors
+from poolwise.kernels.implicit import FarthestFirst, pick_lazily
 from poolwise.progress import task
 from poolwise.types import Array, FloatArray, IndexArray, Rows
 
@@ -113,6 +113,7 @@ class _Outputs:
 
     def __init__(self, embeddings: Rows, outputs: Rows, indices: IndexArray) -> None:
         self.embeddings, self.outputs, self.indices = embeddings, outputs, indices
+        self.block_rows = block_rows_for(embeddings) // 4
         self.n_features, self.n_classes = int(embeddings.shape[1]), int(outputs.shape[1])
 
     def __len__(self) -> int:
@@ -145,6 +146,7 @@ class ExactMovements:
     ) -> None:
         self._read = _Outputs(embeddings, outputs, indices)
         self.radius, self.output = radius, output
+        self.block_rows = self._read.block_rows
         self.row_bytes = 8 * (self._read.n_features + (3 * self._read.n_classes if output == "probs" else 0))
 
     def __len__(self) -> int:
@@ -184,6 +186,7 @@ class SampledMovements:
         self.output, self.antithetic = output, antithetic
         self.n_samples = len(noise)
         self._noise = np.ascontiguousarray(noise.reshape(-1, noise.shape[2]).T)  # (D, K C)
+        self.block_rows = self._read.block_rows
         self.row_bytes = 16 * self._noise.shape[1]
 
     def __len__(self) -> int:
@@ -203,6 +206,33 @@ class SampledMovements:
             t = (moved(out, t) - moved(out, -t)) / 2 if self.antithetic else moved(out, t)
         t /= np.maximum(np.sqrt(sq_norms(out)), SMALLEST_NORM)[:, None, None]
         return np.asarray(t)
+
+
+class MeasuredMovements:
+    """Movements that were measured: K Q numbers a row over the root of K, read when they are needed.
+
+    Parameters
+    ----------
+    deviations : (N, K, Q) movements of Q outputs under K perturbations
+    indices : (n,) int64 sorted pool indices
+    """
+
+    def __init__(self, deviations: Rows, indices: IndexArray) -> None:
+        self.deviations, self.indices = deviations, indices
+        self.row_bytes = 8 * int(np.prod(deviations.shape[1:]))
+        self.block_rows = block_rows_for(deviations) // 4
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, positions: IndexArray) -> LinearPoints:
+        """Read some rows."""
+        d = read_rows(self.deviations, as_key(self.indices[positions]), np.float64)
+        x: FloatArray = d.reshape(len(d), -1) / np.sqrt(d.shape[1])
+        return LinearPoints(x, sq_norms(x))
+
+
+Movements = ExactMovements | SampledMovements | MeasuredMovements
 
 
 def moved(p: FloatArray, t: FloatArray) -> FloatArray:
@@ -229,17 +259,37 @@ def draw_noise(head_weight: Array, zeta: float, count: int, rng: np.random.Gener
     return noise
 
 
-def sq_lengths(vectors: Vectors[Any], embeddings: Rows) -> FloatArray:
+def farthest_movements(
+    movements: Movements, taken: Movements | None, count: int
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """Repeatedly take the row whose movement is farthest from no movement and from all taken.
+
+    Parameters
+    ----------
+    movements : of the n rows to choose from
+    taken : of rows that count as taken from the start
+    count : 1 <= count <= n
+
+    Returns
+    -------
+    (count,) int64 positions in order of choice; (count,) float64 distance of each to the nearest movement taken before
+    or to none, never increasing; (count,) float64 lengths of their movements.
+    """
+    rule: FarthestFirst[Any] = FarthestFirst()
+    if taken is not None and len(taken):
+        rule.add(taken.take(np.arange(len(taken))))
+    sq = _sq_lengths(movements)
+    pos, values = pick_lazily(movements, rule, sq.copy(), count)
+    return pos, np.sqrt(values), np.sqrt(sq[pos])
+
+
+def _sq_lengths(movements: Movements) -> FloatArray:
     """Squared lengths (n,) float64 of all rows, in one pass."""
-    out = np.empty(len(vectors))
-    step = max(NARROWEST, min(block_rows_for(embeddings) // 4, 2**22 // vectors.row_bytes))
+    out = np.empty(len(movements))
+    step = max(NARROWEST, min(movements.block_rows, 2**22 // movements.row_bytes))
     with task("measuring movements", len(out)) as work:
-        for start, positions in _blocks(len(out), step):
-            out[start : start + len(positions)] = vectors.take(positions).sq
+        for start in range(0, len(out), step):
+            positions = np.arange(start, min(start + step, len(out)))
+            out[positions] = movements.take(positions).sq
             work.advance(len(positions))
     return out
-
-
-def _blocks(n: int, step: int) -> Iterator[tuple[int, IndexArray]]:
-    for start in range(0, n, step):
-        yield start, np.arange(start, min(start + step, n))

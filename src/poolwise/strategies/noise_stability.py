@@ -10,13 +10,10 @@ the N x K C matrix.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from poolwise.errors import OptionError
-from poolwise.kernels.deviations import ExactMovements, Output, SampledMovements, draw_noise, sq_lengths
-from poolwise.kernels.implicit import FarthestFirst, pick_lazily
+from poolwise.kernels.deviations import ExactMovements, Output, SampledMovements, draw_noise, farthest_movements
 from poolwise.registry import strategy
 from poolwise.types import Array, IndexArray, Picks, Rows
 
@@ -96,15 +93,11 @@ def noise_stability(
         def movements(indices: IndexArray) -> ExactMovements | SampledMovements:
             return SampledMovements(embeddings, outputs, indices, noise, output, antithetic=antithetic)
 
-    vectors = movements(unlabeled)
-    rule: FarthestFirst[Any] = FarthestFirst()
-    if condition_on_labeled and len(labeled):
-        rule.add(movements(labeled).take(np.arange(len(labeled))))
-    sq = sq_lengths(vectors, embeddings)
-    pos, values = pick_lazily(vectors, rule, sq.copy(), batch_size)
+    taken = movements(labeled) if condition_on_labeled else None
+    pos, distance, length = farthest_movements(movements(unlabeled), taken, batch_size)
     return Picks(
         unlabeled[pos],
-        np.sqrt(values),
-        {"movement": np.sqrt(sq[pos])},
+        distance,
+        {"movement": length},
         {"perturbations": "infinitely many" if perturbations is None else perturbations},
     )

@@ -9,14 +9,9 @@ does without a network where a linear head is all that is trained.
 
 from __future__ import annotations
 
-import numpy as np
-
-from poolwise.kernels.blocks import as_key, read_rows
-from poolwise.kernels.deviations import LinearPoints, sq_lengths
-from poolwise.kernels.distances import sq_norms
-from poolwise.kernels.implicit import FarthestFirst, pick_lazily
+from poolwise.kernels.deviations import MeasuredMovements, farthest_movements
 from poolwise.registry import strategy
-from poolwise.types import FloatArray, IndexArray, Picks, Rows
+from poolwise.types import IndexArray, Picks, Rows
 
 
 @strategy(
@@ -54,32 +49,6 @@ def noise_stability_network(
     -----
     Time O(U K Q) and about 4000 rows x K Q per pick; memory O(U).
     """
-    vectors = _Measured(noise_deviations, unlabeled)
-    rule: FarthestFirst[LinearPoints] = FarthestFirst()
-    if condition_on_labeled and len(labeled):
-        rule.add(_Measured(noise_deviations, labeled).take(np.arange(len(labeled))))
-    sq = sq_lengths(vectors, noise_deviations)
-    pos, values = pick_lazily(vectors, rule, sq.copy(), batch_size)
-    return Picks(
-        unlabeled[pos],
-        np.sqrt(values),
-        {"movement": np.sqrt(sq[pos])},
-        {"perturbations": int(noise_deviations.shape[1])},
-    )
-
-
-class _Measured:
-    """Movements of some items, K Q numbers a row over the root of K, read when they are needed."""
-
-    def __init__(self, deviations: Rows, indices: IndexArray) -> None:
-        self.deviations, self.indices = deviations, indices
-        self.row_bytes = 8 * int(np.prod(deviations.shape[1:]))
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def take(self, positions: IndexArray) -> LinearPoints:
-        """Read some rows."""
-        d = read_rows(self.deviations, as_key(self.indices[positions]), np.float64)
-        x: FloatArray = d.reshape(len(d), -1) / np.sqrt(d.shape[1])
-        return LinearPoints(x, sq_norms(x))
+    taken = MeasuredMovements(noise_deviations, labeled) if condition_on_labeled else None
+    pos, distance, length = farthest_movements(MeasuredMovements(noise_deviations, unlabeled), taken, batch_size)
+    return Picks(unlabeled[pos], distance, {"movement": length}, {"perturbations": int(noise_deviations.shape[1])})
