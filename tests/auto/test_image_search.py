@@ -13,12 +13,12 @@ import pytest
 import poolwise as pw
 from poolwise.auto import image_search
 from poolwise.auto.explain import explain, in_words
-from poolwise.auto.image_nets import ImageNets, Pictures, ranking_loss
 from poolwise.auto.image_search import ImageSearch, autoal_images, classify, open_gates
 from poolwise.auto.nominations import nominate
 from poolwise.auto.rehearsal import columns
 from poolwise.auto.relaxed_top import pull_back, relaxed_top
 from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
+from poolwise.train.image_nets import ImageNets, Pictures, ranking_loss
 
 torch = pytest.importorskip("torch")
 

@@ -20,7 +20,6 @@ from scipy.special import softmax
 
 from poolwise.auto.clock import Clock
 from poolwise.auto.diversity import diverse_batch, top_batch
-from poolwise.auto.image_nets import ImageNets, Pictures, head_of, ranking_loss, step
 from poolwise.auto.nominations import CANDIDATES, Nominations, Situation, nominate, situation
 from poolwise.auto.rehearsal import LEAST_ROWS, QUOTA, columns
 from poolwise.auto.relaxed_top import relaxed_top
@@ -28,6 +27,7 @@ from poolwise.auto.search import COLD, HOT, Trial, aim_at, compared
 from poolwise.chance import rng_for
 from poolwise.errors import BudgetError, InputError, OptionError, ShapeError
 from poolwise.models.weights import pick_device, require
+from poolwise.train.image_nets import ImageNets, Pictures, head_of, ranking_loss, step
 from poolwise.types import Array, FloatArray, IndexArray, Selection
 
 
