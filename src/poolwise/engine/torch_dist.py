@@ -5,7 +5,6 @@ Measured with two processes on two shared cores: see docs/decisions/engines.md.
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import timedelta
 from typing import Any
@@ -20,12 +19,6 @@ from poolwise.types import FloatArray
 def loopback() -> str:
     """Name of the network interface that leaves this machine never."""
     return "lo0" if sys.platform == "darwin" else "lo"
-
-
-def stay_on_this_machine() -> None:
-    """Let ranks that all run here talk over the loopback interface, unless another one was chosen."""
-    if sys.platform != "win32":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
 
 
 class TorchCommunicator:

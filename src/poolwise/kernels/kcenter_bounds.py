@@ -105,6 +105,10 @@ def tighten_fully(
     first: int,
     last: int,
 ) -> None:
+    """Bring all n rows up to date with centres `first` to `last` - 1 by matrix products, whatever the bounds say.
+
+    x : (n, D) placed rows; the others as in `tighten`
+    """
     for start in range(first, last, CENTRE_CHUNK):
         stop = min(start + CENTRE_CHUNK, last)
         product = _products(x, centres.x[start:stop])

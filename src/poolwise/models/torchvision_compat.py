@@ -28,14 +28,15 @@ def ensure_torchvision() -> Any:
     The library of the declared operators, kept alive by the cache; None if nothing was declared.
     """
     import torch
+    from torch import library
 
     if find_spec("torchvision") is None or _compiled():
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    declared = library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
-            library.define(name + SIGNATURE)
-    return library
+            declared.define(name + SIGNATURE)
+    return declared
 
 
 def _compiled() -> bool:
