@@ -93,11 +93,9 @@ def run_features(ask: Runner, data_dir: Path, repeats: int) -> list[dict[str, An
 def page(results: dict[str, Any]) -> str:
     """The Markdown page."""
     around = results["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
     parts = [
         "# Speed",
-        f"Made by `{results['command']}`. Python {around['python']}, {versions}. {around['processor']}, "
-        f"{around['cores']} cores ({', '.join(around['vector_flags'])}); load when it began {around['load'][0]}.",
+        f"Made by `{results['command']}`. {table.machine(around)} Load when it began: {around['load'][0]}.",
         "Each case runs in a process of its own with one thread; poolwise and the peer run in turn, and the least "
         "processor time (user + system) of at least three runs counts. Memory is anonymous memory above that before "
         "the call, in the first run. *structured* is a mixture of 100 classes with a decaying spectrum after a ReLU, "

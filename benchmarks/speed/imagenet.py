@@ -102,7 +102,6 @@ def verdict(record: dict[str, Any]) -> str:
 def page(results: dict[str, Any]) -> str:
     """The Markdown page."""
     around, records = results["environment"], results["records"]
-    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
     lines = []
     for r in records:
         if "failed" in r:
@@ -127,8 +126,7 @@ def page(results: dict[str, Any]) -> str:
         f"memory-mapped; the *structured* generator), a head of {results['c']} classes, {results['b']:,} picks, "
         f"{THREADS} threads. Made by `{results['command']}`; writing the file took {results['made_s']:.0f} s. "
         f"The processes had niceness {results['niceness']}.",
-        f"Python {around['python']}, {versions}. {around['processor']}, {around['cores']} cores "
-        f"({', '.join(around['vector_flags'])}).",
+        table.machine(around),
         "Wall time includes reading and checking the file. Peak memory is all anonymous memory of the process, limit "
         f'{table.size(MEMORY_LIMIT)}. "Over two cores" is what the wall time comes to where nothing else runs: with a '
         "load far above 2, others had the cores for the rest.",

@@ -148,14 +148,12 @@ HEADER = [
 
 def page(results: dict[str, Any]) -> str:
     """The Markdown page."""
-    around = results["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
     parts = [
         "# A million rows",
         f"Made by `{results['command']}`: float16 rows in a memory-mapped file, {THREADS} threads, {LABELED} labels. "
         "Peak memory is all anonymous memory of the process. The search of `autoal` has a limit beside the scoring of "
         f"its eight candidates ({', '.join(EIGHT)}). `--only` renews some of the lines.",
-        f"Python {around['python']}, {versions}. {around['processor']}, {around['cores']} cores.",
+        table.machine(results["environment"]),
         table.markdown(HEADER, [line(record) for record in results["records"]]),
     ]
     return "\n\n".join(parts) + "\n"

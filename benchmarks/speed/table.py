@@ -17,6 +17,13 @@ def verdict(record: Record) -> str:
     return "WRONG" if record["status"] == "wrong" else str(record["status"])
 
 
+def machine(around: Record) -> str:
+    """Versions, processor, cores and vector instructions in words, from what `measure.environment` gives."""
+    versions = ", ".join(f"{name} {version}" for name, version in around["packages"].items())
+    flags = f" ({', '.join(around['vector_flags'])})" if around["vector_flags"] else ""
+    return f"Python {around['python']}, {versions}. {around['processor']}, {around['cores']} cores{flags}."
+
+
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     rows = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
