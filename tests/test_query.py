@@ -10,7 +10,8 @@ import scipy.sparse
 
 import poolwise as pw
 from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError, UnknownNameError
-from poolwise.query import build_context, run_strategy
+from poolwise.kernels.posterior import SampledProbs
+from poolwise.query import build_context, check_values, run_strategy
 from poolwise.registry import STRATEGIES, strategy
 from poolwise.types import IndexArray
 
@@ -62,6 +63,23 @@ def test_a_head_with_nan_is_refused() -> None:
     broken[2, 0] = np.nan
     with pytest.raises(InputError, match="head_weight row 2"):
         pw.select("margin", embeddings=X, head_weight=broken, batch_size=2)
+
+
+def test_drawn_heads_are_checked_but_their_samples_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(SampledProbs, "read", lambda self, key, dtype: read.append(len(X[key])))
+    weights, biases = np.tile(W, (5, 1, 1)), np.zeros((5, 3))
+    wanted = {"prob_samples": SampledProbs(X, weights, biases)}
+    check_values(STRATEGIES["batchbald"], wanted, np.arange(30))
+    assert not read
+    for broken, message in ((X, "embeddings row 2"), (weights, "weights of prob_samples row 2")):
+        good = broken[2].copy()
+        broken[2] = np.nan
+        try:
+            with pytest.raises(InputError, match=message):
+                check_values(STRATEGIES["batchbald"], {"prob_samples": SampledProbs(X, weights, biases)}, np.arange(30))
+        finally:
+            broken[2] = good
 
 
 def test_probabilities_that_do_not_sum_to_one_are_refused() -> None:

@@ -26,7 +26,7 @@ from poolwise.kernels.blocks import (
     load_rows,
     stored,
 )
-from poolwise.kernels.posterior import fit_posterior
+from poolwise.kernels.posterior import SampledProbs, fit_posterior
 from poolwise.kernels.samples import MeanProbs
 from poolwise.ood.gate import Gate, make_gate
 from poolwise.reduce import NEEDS
@@ -627,6 +627,12 @@ def check_values(
             check_block("head_weight", value.head_weight, range(len(value.head_weight)))
             check_block("head_bias", value.head_bias, range(len(value.head_bias)))
         rows, origin = stored(value, name)
+        if isinstance(
+            rows, SampledProbs
+        ):  # sums of finite numbers: to compute them all here would cost most of a query
+            for part, drawn in zip(("weights", "biases"), rows.heads, strict=True):
+                check_block(f"{part} of {name}", drawn, range(len(drawn)))
+            rows, origin = rows.embeddings, "embeddings"
         if id(rows) in done or not np.issubdtype(rows.dtype, np.floating):
             continue
         done.add(id(rows))
