@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poolwise.kernels import compiled
 from poolwise.types import Array, FloatArray, IndexArray
 
 PIECE_BYTES = 2**18
@@ -162,6 +163,11 @@ def margin(probs: FloatArray) -> FloatArray:
 
 def judged_margin(probs: FloatArray) -> FloatArray:
     """Return `margin`, but NaN where a row may hold NaN, inf or no probabilities."""
+    fast = compiled.forms(probs)
+    if fast is not None:
+        out = np.empty(len(probs), dtype=np.float32)
+        fast.judged_margin(probs, SURE_SUM, out)
+        return out
     total, first, second = np.empty((3, len(probs)), dtype=probs.dtype)
     bits = _bits(probs)
     for part in _parts(probs):
@@ -313,6 +319,11 @@ class Boundaries:
 
     def nearest(self, logits: FloatArray) -> FloatArray:
         """Return the distance of each row to the nearest boundary, (n,) >= 0."""
+        fast = compiled.forms(logits)
+        if fast is not None:
+            out = np.empty(len(logits), dtype=np.float32)
+            fast.nearest_boundary(logits, self._tables[logits.dtype], out)
+            return out
 
         def piece(z: FloatArray) -> FloatArray:
             distances, predicted, _ = self.distances(z)
@@ -326,7 +337,7 @@ class Boundaries:
         Most rows are ruled out by the gap of their two largest logits over the largest |w_k - w_j| of any class, or of
         their class.
         """
-        if limit == np.inf:
+        if limit == np.inf or compiled.forms(logits) is not None:
             return self.nearest(logits)
         slope = (self._slope * (1 - 1e-5)).astype(logits.dtype)  # rounding must not rule out a row
 
