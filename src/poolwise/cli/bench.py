@@ -201,7 +201,7 @@ def leaderboard(
             echo_table(
                 f"{group.name} ({len(group.datasets)} data sets)",
                 [
-                    {"strategy": name, "mean rank": rank}
+                    {"mean rank": f"{rank:.2f}", "strategy": name}
                     for name, rank in zip(group.strategies, group.ranks, strict=True)
                 ],
             )

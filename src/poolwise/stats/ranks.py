@@ -243,7 +243,7 @@ def critical_difference(scores: Any, names: Sequence[str], alpha: float = 0.05) 
 def critical_difference_svg(picture: CriticalDifference) -> str:
     """Draw a critical-difference picture as an SVG document: best strategies left, bars join what is not separable."""
     k = len(picture.names)
-    left = max(170.0, 60.0 + 7 * max(map(len, picture.names)))  # room for the longest name and its rank
+    left = max(110.0, 60.0 + 7 * max(map(len, picture.names)))  # room for the longest name and its rank
     right, width = left + 420, 2 * left + 420
     scale = (right - left) / max(k - 1, 1)
 
