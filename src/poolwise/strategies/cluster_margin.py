@@ -13,8 +13,9 @@ import numpy as np
 from poolwise.errors import OptionError
 from poolwise.kernels.clustering import kmeans
 from poolwise.kernels.sampling import best_first, stream_scores
+from poolwise.kernels.scores import margin
 from poolwise.registry import strategy
-from poolwise.types import FloatArray, IndexArray, Picks, Rows
+from poolwise.types import IndexArray, Picks, Rows
 
 MAX_CLUSTERS = 2000
 
@@ -66,7 +67,7 @@ def cluster_margin(
     items = np.union1d(labeled, unlabeled)
     n_clusters = int(np.clip(len(items) // cluster_size, 1, MAX_CLUSTERS))
     clusters = kmeans(embeddings, items, n_clusters, rng)
-    scores = stream_scores(_certainty, {"probs": probs}, unlabeled)
+    scores = stream_scores(margin, {"probs": probs}, unlabeled)
     n_candidates = int(min(len(unlabeled), max(batch_size, round(candidates_per_pick * batch_size))))
     kept = best_first(scores, unlabeled, n_candidates)
     group = clusters.labels[np.searchsorted(items, unlabeled[kept])]
@@ -78,11 +79,6 @@ def cluster_margin(
         components={"margin": 1 - scores[chosen], "cluster": cluster},
         notes={"clusters": n_clusters, "candidates": n_candidates, "groups": len(np.unique(group))},
     )
-
-
-def _certainty(probs: FloatArray) -> FloatArray:
-    top_two = np.partition(probs, -2, axis=1)[:, -2:] if probs.shape[1] > 1 else np.c_[probs * 0, probs]
-    return 1.0 - (top_two[:, 1] - top_two[:, 0])
 
 
 def round_robin(group: IndexArray, count: int, rng: np.random.Generator) -> IndexArray:

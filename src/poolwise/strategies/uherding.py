@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from poolwise.errors import OptionError
+from poolwise.kernels import scores
 from poolwise.kernels.blocks import load_rows
 from poolwise.kernels.coverage import greedy_soft_cover, reference_notes, reference_size
 from poolwise.kernels.distances import UnitRows, sq_distances
@@ -108,11 +109,8 @@ def uncertainty_of(probs: FloatArray, kind: str, temperature: float) -> FloatArr
     if probs.shape[1] < 2:
         return np.zeros(len(probs))
     if kind == "entropy":
-        entropy: FloatArray = -(probs * np.log(np.maximum(probs, 1e-30))).sum(axis=1) / np.log(probs.shape[1])
-        return np.clip(entropy, 0, 1)
-    top_two = np.partition(probs, -2, axis=1)[:, -2:]
-    out: FloatArray = 1 - top_two[:, 1] + (top_two[:, 0] if kind == "margin" else 0)
-    return np.clip(out, 0, 1)
+        return np.asarray(np.clip(scores.entropy(probs) / np.log(probs.shape[1]), 0, 1))
+    return np.asarray(np.clip(scores.margin(probs) if kind == "margin" else scores.least_confidence(probs), 0, 1))
 
 
 def smallest_distance(rows: Rows, labeled: IndexArray) -> float:
