@@ -18,6 +18,7 @@ EXTRAS = {
     "base": ["numpy", "scipy", "scikit-learn", "pyarrow", "fastapi"],
     "torch": ["torch", "torchvision", "timm", "transformers", "sentence-transformers", "safetensors"],
     "faiss": ["faiss-cpu"],
+    "fast": ["numba"],
     "ray": ["ray"],
     "cryo": ["mrcfile", "starfile"],
 }

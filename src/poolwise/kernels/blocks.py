@@ -7,6 +7,7 @@ the caller works on the present one.
 
 from __future__ import annotations
 
+import math
 import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,10 +215,10 @@ def block_rows_for(rows: Rows, block_bytes: int | None = None) -> int:
     width = 0
     node: Any = rows
     while node is not None:
-        width = max(width, int(np.prod(node.shape[1:])))
+        width = max(width, math.prod(node.shape[1:]))
         node = node.source if isinstance(node, Computed) else None
     budget = BLOCK_BYTES if block_bytes is None else block_bytes
-    return int(np.clip(budget // (4 * max(1, width)), MIN_BLOCK_ROWS, 65536))
+    return min(max(budget // (4 * max(1, width)), MIN_BLOCK_ROWS), 65536)
 
 
 def iter_blocks(
@@ -314,7 +315,7 @@ def _worth_a_thread(rows: Mapping[str, Rows], keys: Sequence[Key], dtype: np.dty
         while isinstance(base, Computed):
             base = base.source
         plain = type(base) is np.ndarray and base.dtype == dtype and isinstance(keys[0], slice)
-        if not plain and n * int(np.prod(base.shape[1:])) * base.dtype.itemsize > PREFETCH_BYTES:
+        if not plain and n * math.prod(base.shape[1:]) * base.dtype.itemsize > PREFETCH_BYTES:
             return True
     return False
 
