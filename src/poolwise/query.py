@@ -627,9 +627,7 @@ def check_values(
             check_block("head_weight", value.head_weight, range(len(value.head_weight)))
             check_block("head_bias", value.head_bias, range(len(value.head_bias)))
         rows, origin = stored(value, name)
-        if isinstance(
-            rows, SampledProbs
-        ):  # sums of finite numbers: to compute them all here would cost most of a query
+        if isinstance(rows, SampledProbs):  # its rows are finite if these are; computing them all would take minutes
             for part, drawn in zip(("weights", "biases"), rows.heads, strict=True):
                 check_block(f"{part} of {name}", drawn, range(len(drawn)))
             rows, origin = rows.embeddings, "embeddings"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_without_numba_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(poolwise.kernels, "jit", raising=False)
     monkeypatch.setitem(sys.modules, "poolwise.kernels.jit", None)  # its import fails
     assert compiled.forms(np.zeros((compiled.FEWEST, 1), dtype=np.float32)) is None
+    assert not compiled.load()
+
+
+def test_where_numba_cannot_keep_what_it_compiles_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("cannot cache function: no locator available")
+
+    for name, value in (("forms", None), ("missing", False)):
+        monkeypatch.setattr(compiled._State, name, value)
+    monkeypatch.delattr(poolwise.kernels, "jit", raising=False)
+    monkeypatch.delitem(sys.modules, "poolwise.kernels.jit", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", Refusing("numba"))
     assert not compiled.load()
 
 

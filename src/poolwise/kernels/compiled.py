@@ -28,11 +28,11 @@ class _State:
 
 
 def load() -> bool:
-    """Load them now, for a process that will choose often; say whether numba could be imported."""
+    """Load them now, for a process that will choose often; say whether that was possible."""
     if _State.forms is None and not _State.missing:
         try:
             from poolwise.kernels import jit
-        except ImportError:
+        except (ImportError, RuntimeError, OSError):  # also: no folder where numba may keep what it compiled
             _State.missing = True
         else:
             _State.forms = jit
