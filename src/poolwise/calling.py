@@ -130,7 +130,7 @@ def row_scorer(
     if spec.from_logits is not None and "logits" in per_row:
         return functools.partial(spec.from_logits, **whole, **extra), per_row
     score = functools.partial(spec.function, **whole, **extra)
-    return score if spec.judged is None else Judged(score, spec.judged), per_row
+    return score if spec.judged is None else Judged(score, spec.judged, spec.float32_error), per_row
 
 
 def _call_set_wise(

@@ -180,3 +180,14 @@ def test_the_two_largest_values_of_a_row_are_those_of_a_sort(n_classes: int, kin
     first, runner_up = scores.top_two(z)
     np.testing.assert_array_equal(first, ordered[:, -1])
     np.testing.assert_array_equal(runner_up, second)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10, 100, 1000])
+def test_rounding_bounds_the_error_of_float32_margins(n_classes: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    probs = np.concatenate([rng.dirichlet(np.full(n_classes, a), 3000) for a in (0.01, 0.1, 1.0, 100.0)])
+    probs *= 1 + rng.uniform(-1e-3, 1e-3, (len(probs), 1))  # sums that are still accepted
+    for given in (probs, probs.astype(np.float32).astype(np.float64)):
+        for score in (scores.margin, scores.least_confidence):
+            error = np.abs(score(given.astype(np.float32)) - score(given)).max()
+            assert 0 < error < scores.ROUNDING / 2

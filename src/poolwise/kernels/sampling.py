@@ -63,10 +63,12 @@ class Judged:
     score : as `stream_top` wants it
     judge : the same, but NaN where a row may hold NaN, inf or no probabilities; a block that has such rows is looked at
         more closely, and scored again by `score` if they are fine
+    error : no float32 score of probabilities is farther from its float64 value; None where that depends on the data
     """
 
     score: FloatScore
     judge: FloatScore
+    error: float | None = None
 
     def __call__(self, **blocks: Array) -> FloatArray:
         return self.score(**blocks)
@@ -134,18 +136,29 @@ def stream_top(
                 lists.offer(pool, -values[:, None])
                 work.advance(len(pool))
 
+    depth = min(count + count // 4 + SAMPLE, len(indices))  # rows to spare, should float32 be worse than in the sample
+    slack, guess = _learned(score, rows, indices, depth)
+    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]), guess=guess)
+    found, values = lists.of(0)
+    return found, -values
+
+
+def _learned(
+    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, depth: int
+) -> tuple[FloatArray, FloatArray | None]:
+    """Tolerance (1,) of float32 scores, and for a `Screened` score a value (1,) well below that of rank `depth`.
+
+    Both come from a sample of the rows, unless the score knows its error.
+    """
+    if isinstance(score, Judged) and score.error is not None and _given(rows):
+        return np.array([score.error]), None
     sample = indices[:: len(indices) // SMALL + 1]
     rough = stream_scores(score, rows, sample, np.float32)
     best = np.sort(np.argsort(-rough, kind="stable")[:SAMPLE])  # the error near the cut is the one that matters
     slack = sampled_tolerance(rough[best, None], stream_scores(score, rows, sample[best])[:, None])
-    depth = min(count + count // 4 + SAMPLE, len(indices))  # rows to spare, should float32 be worse than in the sample
-    guess = None
-    if isinstance(score, Screened):
-        place = 2 * depth * len(sample) // len(indices) + 16  # in the sample, well below the cut
-        guess = np.sort(-rough)[place] + 2 * slack if place < len(rough) else None
-    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]), guess=guess)
-    found, values = lists.of(0)
-    return found, -values
+    place = 2 * depth * len(sample) // len(indices) + 16
+    guess = isinstance(score, Screened) and place < len(rough)
+    return slack, np.sort(-rough)[place] + 2 * slack if guess else None
 
 
 def best_first(scores: FloatArray, indices: IndexArray, count: int) -> IndexArray:
@@ -487,13 +500,17 @@ def _scored(
 
 def _checked_scores(score: FloatScore, rows: Mapping[str, Rows], blocks: Mapping[str, Array], key: Key) -> FloatArray:
     """Score blocks, and look at their rows; a score that judges its rows spares the look where all are fine."""
-    given = all(name in PROBABILITIES and stored(value, name)[1] == name for name, value in rows.items())
-    if isinstance(score, Judged) and given:
+    if isinstance(score, Judged) and _given(rows):
         values = score.judge(**blocks)
         if not np.isnan(values).any():
             return values
     _check(rows, blocks, key)
     return np.asarray(score(**blocks))
+
+
+def _given(rows: Mapping[str, Rows]) -> bool:
+    """Whether all rows are probabilities that were given, not computed."""
+    return all(name in PROBABILITIES and stored(value, name)[1] == name for name, value in rows.items())
 
 
 def _numbers(values: FloatArray, pool: IndexArray, rows: Mapping[str, Rows]) -> FloatArray:

@@ -17,6 +17,7 @@ from poolwise.types import FloatArray
     use_when="Few classes, and calibrated probabilities.",
     from_logits=scores.least_confidence_of_logits,
     judged=scores.judged_least_confidence,
+    float32_error=scores.ROUNDING,
 )
 def least_confidence(probs: FloatArray) -> FloatArray:
     """Score rows by one minus the largest probability.

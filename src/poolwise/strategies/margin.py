@@ -18,6 +18,7 @@ from poolwise.types import FloatArray
     use_when="Many labels per class and a head that is already good.",
     from_logits=scores.margin_of_logits,
     judged=scores.judged_margin,
+    float32_error=scores.ROUNDING,
 )
 def margin(probs: FloatArray) -> FloatArray:
     """Score rows by one minus the gap between the top two probabilities.
