@@ -19,6 +19,7 @@ import numpy as np
 from poolwise.types import Array, FloatArray
 
 F = TypeVar("F", bound=Callable[..., None])
+M = TypeVar("M", bound=Callable[..., Any])
 
 LARGEST = 0x7FFFFFFF
 """Bits below the sign."""
@@ -39,13 +40,11 @@ def _compiled(*arguments: object) -> Callable[[F], F]:
     return cast(Callable[[F], F], numba.njit(numba.void(*arguments), cache=True, nogil=True, fastmath=flags))
 
 
+@cast(Callable[[M], M], numba.njit(cache=True))
 def _margin(total: Any, first: Any, second: Any, slack: Any) -> Any:
-    """The score of a row, with its roundings in this order."""
+    """The score of a row; compiled apart, without leave to reorder, so that it is rounded as in NumPy."""
     sure = first > 0 and abs(total - np.float32(1)) <= slack
     return np.float32(1) - first + second if sure else np.float32(np.nan)
-
-
-_ordered_margin = numba.njit(cache=True)(_margin)
 
 
 @_compiled(ROWS, numba.float32, NUMBERS)
@@ -70,7 +69,7 @@ def judged_margin(rows: FloatArray, slack: float, out: FloatArray) -> None:
             other = max(other, row[j] if row[j] != best else np.uint32(0))
             count += np.uint32(row[j] == best)
         two_bits[0], two_bits[1] = best, best if count > 1 else other
-        out[i] = _ordered_margin(total, two[0], two[1], slack)
+        out[i] = _margin(total, two[0], two[1], slack)
 
 
 @_compiled(ROWS, ROWS, NUMBERS)

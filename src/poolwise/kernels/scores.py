@@ -25,7 +25,6 @@ SMALLEST_PROB = 1e-30
 SURE_SUM = 0.99e-3
 """A sum this close to 1 is accepted by `blocks.check_block` as well, however the sums are rounded."""
 
-
 ROUNDING = 1e-6
 """Margins and least confidences in float32 are nearer than this to their float64 values: a few roundings of 6e-8."""
 
