@@ -486,3 +486,17 @@ def test_a_directory_of_npy_files_opens_in_the_order_of_names(tmp_path: Path, x:
 def test_a_directory_without_arrays_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no \.npy files"):
         open_rows(tmp_path)
+
+
+def test_parts_are_taken_in_the_order_of_their_numbers_not_of_their_digits(tmp_path: Path, x: np.ndarray) -> None:
+    for number, rows in enumerate(np.array_split(x, 12)):
+        np.save(tmp_path / f"part-{number}.npy", rows)
+    assert np.array_equal(load_rows(open_rows(tmp_path)), x)
+
+
+@pytest.mark.parametrize("strange", [np.arange(3), np.ones((3, 6), np.float64), np.ones((3, 5), np.float32)])
+def test_a_file_that_is_no_part_of_the_others_is_named(tmp_path: Path, x: np.ndarray, strange: np.ndarray) -> None:
+    np.save(tmp_path / "part-0.npy", x)
+    np.save(tmp_path / "strange.npy", strange)
+    with pytest.raises(ShapeError, match=r"'strange\.npy' has rows of .* and 'part-0\.npy' of \(6,\) float32"):
+        open_rows(tmp_path)

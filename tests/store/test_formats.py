@@ -145,6 +145,13 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+def test_a_file_that_is_no_array_is_not_said_to_be_safe_to_unpickle(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_text("1 2 3")
+    with pytest.raises(CorruptArrayError, match=r"not in NumPy's format.*never unpickled") as caught:
+        open_rows(tmp_path / "x.npy")
+    assert "unsafely" not in str(caught.value) and ".." not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.safetensors", "x.parquet"])
 @pytest.mark.parametrize("keep", [0, 5, 40, -7])
 def test_a_cut_off_file_is_explained(tmp_path: Path, x: np.ndarray, name: str, keep: int) -> None:

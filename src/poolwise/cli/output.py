@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -95,9 +95,13 @@ def tell_of_workers(selection: Selection, workers: int) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[None]:
-    """Draw a bar with the time left for everything that announces progress, when stderr is a terminal."""
+    """Draw a bar with the time left for everything that announces progress, when stderr is a terminal.
+
+    Whatever a library prints meanwhile (Ray tells of a lost worker on stdout) goes to stderr too.
+    """
     if not STDERR.is_terminal:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
         return
     columns = (
         TextColumn("{task.description}"),
@@ -117,5 +121,5 @@ def show_progress() -> Iterator[None]:
             if done >= total:
                 progress.remove_task(bars.pop(what))
 
-        with listening(listen):
+        with listening(listen), redirect_stdout(sys.stderr):
             yield

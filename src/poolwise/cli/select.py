@@ -16,7 +16,9 @@ from poolwise.errors import InputError
 from poolwise.query import select as select_arrays
 from poolwise.registry import DETECTORS, STRATEGIES
 from poolwise.store.arrays import open_rows
-from poolwise.types import ARRAYS
+from poolwise.store.files import explained
+from poolwise.store.formats import names_in, open_file
+from poolwise.types import ARRAYS, Array
 
 _ArrayFile = Annotated[
     Path | None, typer.Option(exists=True, help="A .npy, .npz, .safetensors or .parquet file, or a folder of parts.")
@@ -82,6 +84,8 @@ def select(
     Example:  poolwise select --strategy coreset --embeddings feats.npy --batch-size 100 > batch.csv
     """
     spec = STRATEGIES[strategy]
+    if out is not None:
+        check_out(out)
     arrays: dict[str, Any] = {
         name: None if path is None else open_rows(path)
         for name, path in {
@@ -125,11 +129,26 @@ def select(
     if device is not None:
         say(f"device {selection.notes['device']}")
     if out is not None:
-        selection.save(out)
+        with explained(out):
+            selection.save(out)
     if as_json:
         echo_json(selection.to_dict())
     else:
         echo_csv(selection.rows())
+
+
+def check_out(path: Path) -> None:
+    """Refuse a place where the batch cannot be written, before it is chosen.
+
+    Raises
+    ------
+    InputError
+        If the ending is neither .json nor .csv, or there is no such folder.
+    """
+    if path.suffix not in (".json", ".csv"):
+        raise InputError(f"--out {str(path)!r}: expected a name ending in .json or .csv.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}; make it, or choose another.")
 
 
 def named_arrays(settings: list[str], given: dict[str, Any]) -> dict[str, Any]:
@@ -151,25 +170,23 @@ def named_arrays(settings: list[str], given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read_head(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read weight (C, D) and bias (C,) of a linear layer from .npz or .safetensors, without unpickling.
+def read_head(path: Path) -> tuple[Array, Array | None]:
+    """Read weight (C, D) and bias (C,) of a linear layer from .npz or .safetensors; a .npy file is a weight alone.
 
     Raises
     ------
     InputError
-        If the file holds no array named `weight` or `head_weight`.
+        If the file is of another kind, or holds no array named `weight` or `head_weight`.
+    StoreError, CorruptArrayError
+        If it cannot be read, or is damaged.
     """
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
-        arrays = load_file(path)
-    else:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files} if hasattr(file, "files") else {"weight": file}
-    weight = arrays.get("weight", arrays.get("head_weight"))
+    if path.suffix.lower() == ".npy":
+        return open_file(path)[:], None
+    names = names_in(path)
+    weight, bias = (next((n for n in (kind, f"head_{kind}") if n in names), None) for kind in ("weight", "bias"))
     if weight is None:
         raise InputError(
-            f"{path.name} holds {sorted(arrays)}; expected 'weight' (C, D) and optionally 'bias' (C,). "
+            f"{path.name} holds {sorted(names)}; expected 'weight' (C, D) and optionally 'bias' (C,). "
             "Write it with numpy.savez(path, weight=W, bias=a)."
         )
-    return weight, arrays.get("bias", arrays.get("head_bias"))
+    return open_file(path, weight)[:], None if bias is None else open_file(path, bias)[:]

@@ -93,8 +93,9 @@ def open_rows(path: str | Path) -> Rows:
     Parameters
     ----------
     path : a .npy, .npz, .safetensors or .parquet file; a directory with a manifest, as `PoolArrays`
-        writes it; or a directory of .npy files, taken in the order of their names. `FILE#NAME` chooses
-        one array of a .npz or .safetensors file, or one column of a Parquet file.
+        writes it; or a directory of .npy files, taken in the order of their names, numbers in them by
+        value (part-2 before part-10). `FILE#NAME` chooses one array of a .npz or .safetensors file, or
+        one column of a Parquet file.
 
     Returns
     -------
@@ -106,6 +107,8 @@ def open_rows(path: str | Path) -> Rows:
     ------
     InputError
         If the file is of another kind, holds no numbers, or several arrays and none is named.
+    ShapeError
+        If the files of a directory differ in the shape or type of their rows; both are named.
     StoreError, CorruptArrayError
         If it cannot be read, or is damaged.
     """
@@ -116,10 +119,16 @@ def open_rows(path: str | Path) -> Rows:
         return open_file(path, name)
     if (path / MANIFEST).is_file():
         return PoolArrays(path.parent, path).read(path.name)
-    parts = sorted(path.glob("*.npy"))
+    parts = sorted(path.glob("*.npy"), key=_place)
     if not parts:
         raise InputError(f"{str(path)!r} holds no .npy files; expected a directory of parts, or name a file in it.")
     return open_parts(parts)
+
+
+def _place(part: Path) -> tuple[list[str | int], str]:
+    """Key that sorts parts by name, with numbers in it by value; names that differ by leading zeros as texts."""
+    pieces = re.split(r"(\d+)", part.name)
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)], part.name
 
 
 def array_name(kind: str, digest: str) -> str:

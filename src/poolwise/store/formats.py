@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from poolwise.errors import CorruptArrayError, InputError, StoreError
+from poolwise.errors import CorruptArrayError, InputError, ShapeError, StoreError
 from poolwise.kernels.blocks import ShardedRows
 from poolwise.store.files import explained
 from poolwise.types import Array, Rows
@@ -62,10 +62,49 @@ def open_file(path: Path, name: str | None = None) -> Rows:
     return rows
 
 
-def open_parts(paths: Iterable[Path]) -> Rows:
-    """Open .npy files as one array, in the given order."""
+def open_parts(paths: Sequence[Path]) -> Rows:
+    """Open .npy files as one array, in the given order.
+
+    Raises
+    ------
+    ShapeError
+        If their rows differ in shape or type; the first two files that do are named.
+    """
     parts = [np.asarray(open_file(path)) for path in paths]
+    kinds = [f"{part.shape[1:]} {part.dtype}" for part in parts]
+    other = next((number for number, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise ShapeError(
+            f"{paths[other].name!r} has rows of {kinds[other]} and {paths[0].name!r} of {kinds[0]}; all .npy files of "
+            f"{str(paths[0].parent)!r} must be parts of one array. Move others away, and save all parts with one dtype."
+        )
     return parts[0] if len(parts) == 1 else ShardedRows(parts)
+
+
+def names_in(path: Path) -> list[str]:
+    """List the arrays of a .npz or .safetensors file by name.
+
+    Raises
+    ------
+    InputError
+        If the file is of another kind.
+    StoreError, CorruptArrayError
+        If it cannot be read, or is damaged.
+    """
+    listers: dict[str, Callable[[Path], list[str]]] = {
+        ".npz": _npz_names,
+        ".safetensors": lambda path: list(_safetensors_header(path)[0]),
+    }
+    if path.suffix.lower() not in listers:
+        raise InputError(
+            f"cannot read named arrays from {path.name!r}; expected a name ending in {' or '.join(listers)}. "
+            "Save them with np.savez(path, name=array)."
+        )
+    try:
+        with explained(path):
+            return listers[path.suffix.lower()](path)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def choose_name(path: Path, name: str | None, names: list[str]) -> str:
@@ -99,7 +138,7 @@ def _open_npy(path: Path, name: str | None) -> Rows:
 def _open_npz(path: Path, name: str | None) -> Rows:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            members = _members(archive)
             info = members[choose_name(path, name, list(members))]
             if info.compress_type == zipfile.ZIP_STORED:
                 return _map_member(path, info)
@@ -110,6 +149,15 @@ def _open_npz(path: Path, name: str | None) -> Rows:
         if isinstance(error, InputError):
             raise
         raise _damaged(path, error) from error
+
+
+def _npz_names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return list(_members(archive))
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
 
 
 def _map_member(path: Path, info: zipfile.ZipInfo) -> Array:
@@ -132,12 +180,7 @@ def _map_member(path: Path, info: zipfile.ZipInfo) -> Array:
 def _open_safetensors(path: Path, name: str | None) -> Rows:
     """Read the header (JSON) and map the data behind it; the package is not needed."""
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > _MAX_HEADER:
-                raise ValueError(f"its header claims {size} bytes")
-            tensors = json.loads(file.read(size))
-        tensors.pop("__metadata__", None)
+        tensors, size = _safetensors_header(path)
         tensor = tensors[choose_name(path, name, list(tensors))]
         shape, (start, stop) = tuple(tensor["shape"]), tensor["data_offsets"]
         dtype = np.dtype(_SAFETENSORS.get(tensor["dtype"], "V1"))
@@ -153,6 +196,25 @@ def _open_safetensors(path: Path, name: str | None) -> Rows:
         return np.empty(shape, dtype=dtype)
     rows = np.memmap(path, dtype, "r", 8 + size + start, shape)
     return BFloat16Rows(rows) if tensor["dtype"] == "BF16" else rows
+
+
+def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Read the entries of all tensors by name, and the bytes that the header takes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such header.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > _MAX_HEADER:
+            raise ValueError(f"its header claims {size} bytes")
+        tensors = json.loads(file.read(size))
+    if not isinstance(tensors, dict):
+        raise ValueError(f"its header is a {type(tensors).__name__}, not a table of tensors")
+    tensors.pop("__metadata__", None)
+    return tensors, size
 
 
 class BFloat16Rows:
@@ -245,4 +307,7 @@ def _null(path: Path, column: str, nulls: Array) -> InputError:
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
-    return CorruptArrayError(f"cannot read {str(path)!r}: {error}. Write the file again from its source.")
+    reason = str(error).rstrip(".")
+    if "pickle" in reason:  # what NumPy says of any file that does not begin like an array
+        reason = "it is not in NumPy's format, or holds Python objects, which are never unpickled"
+    return CorruptArrayError(f"cannot read {str(path)!r}: {reason}. Write the file again from its source.")
