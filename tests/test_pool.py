@@ -241,3 +241,25 @@ def test_an_address_without_ray_is_refused(tmp_path: Path) -> None:
     pool = pw.Pool.create(tmp_path / "a.pool", embeddings=np.random.default_rng(0).normal(size=(50, 3)))
     with pytest.raises(OptionError, match="address 'there:1' is for engine 'ray'"):
         pool.query("coreset", batch_size=5, address="there:1")
+
+
+@pytest.mark.parametrize("answer", [None, float("nan"), "", "  "])
+def test_an_empty_answer_makes_no_class(pool, answer):
+    batch = pool.query("random", batch_size=2)
+    with pytest.raises(InputError, match="is no answer"):
+        pool.label(batch.indices, ["a", answer])
+    assert pool.classes == []
+    assert pool.status().n_labeled == 0
+
+
+@pytest.mark.parametrize("audit", [None, 0.2])
+@pytest.mark.parametrize("size", [2.5, "2", True, None])
+def test_a_batch_size_that_is_no_whole_number_is_refused_with_and_without_an_audit(pool, size, audit):
+    with pytest.raises(OptionError, match="batch_size must be a whole number"):
+        pool.query("random", batch_size=size, audit=audit)
+
+
+@pytest.mark.parametrize("wish", [{"target": 90}, {"worth": -0.1}])
+def test_wishes_of_an_audit_are_shares(pool, wish):
+    with pytest.raises(OptionError, match="share between 0 and 1"):
+        pool.audit(**wish)

@@ -31,7 +31,7 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED, EmbedReport, embed_pool
 from poolwise.train.learners import Learner, SklearnLearner
 from poolwise.train.sample import SampleReport
-from poolwise.types import NOT_OF_INTEREST, Annotation, IndexArray, Item, PoolState, Selection
+from poolwise.types import NOT_OF_INTEREST, SKIP, Annotation, IndexArray, Item, PoolState, Selection
 
 POLL_SECONDS = 2.0
 GIVEN = "embeddings@given"
@@ -347,6 +347,11 @@ class Pool:
         Returns
         -------
         Number of labels recorded.
+
+        Raises
+        ------
+        ShapeError, UnknownNameError, InputError
+            If there is not one answer for each item, a class number does not exist, or an answer is None, NaN or blank.
         """
         chosen = np.asarray(indices).tolist()
         names = [_class_name(answer, self.store.classes) for answer in answers]
@@ -452,6 +457,11 @@ class Pool:
         ----------
         target : accuracy that would be enough, 0 to 1, for the stopping rule about it
         worth : smallest gain in accuracy of the next labels that is worth their price, such as 0.005
+
+        Raises
+        ------
+        OptionError
+            If one of them is not between 0 and 1.
         """
         return audit_pool(self.store, self.learner, target=target, worth=worth)
 
@@ -487,6 +497,10 @@ class Pool:
 
 
 def _class_name(answer: Any, classes: Sequence[str]) -> str:
+    if answer is None or answer != answer or not str(answer).strip():  # NaN: an empty cell of a data frame
+        raise InputError(
+            f"{answer!r} is no answer; expected the name of a class. Leave such items out, or say {SKIP!r}."
+        )
     if isinstance(answer, bool | np.bool_) or not isinstance(answer, int | np.integer) or not classes:
         return str(answer)
     if str(answer) in classes:

@@ -71,21 +71,22 @@ class Status:
         if self.n_embedded < self.n_items:
             lines.append(f"Embeddings: {self.n_embedded:,} of {self.n_items:,} items")
         lines += [] if self.audit is None else self.audit.sentences()
-        lines += _quality(self.metrics, self.n_rounds)
+        lines += _quality(self.metrics, self.n_rounds, self.audit is not None)
         lines.append(f"Next: {self.next_step}")
         return "\n".join(lines)
 
 
-def _quality(metrics: Mapping[str, float], n_rounds: int) -> list[str]:
+def _quality(metrics: Mapping[str, float], n_rounds: int, audited: bool) -> list[str]:
     if metrics.get("accuracy") == metrics.get("accuracy_audit", -1):
         return []  # the audit has said it
     if "accuracy" in metrics:
         return [f"Accuracy on held-out items after round {n_rounds}: {100 * metrics['accuracy']:.1f} %"]
     if "accuracy_out_of_fold" in metrics:
         value = 100 * metrics["accuracy_out_of_fold"]
+        advice = "" if audited else "; for one, query with --audit 0.05"
         return [
             f"Accuracy on labeled items left out of training after round {n_rounds}: {value:.1f} % "
-            "(these items were chosen, so this is no estimate for the whole pool; for one, query with --audit 0.05)"
+            f"(these items were chosen, so this is no estimate for the whole pool{advice})"
         ]
     return []
 
@@ -130,4 +131,5 @@ def _next_step(store: PoolStore, n_embedded: int, n_asked: int, n_free: int, tra
         return f"poolwise import {store.path} labels.csv   (columns item_id,label)"
     if not n_free:
         return f"poolwise report {store.path}"
-    return f"poolwise query {store.path}" + ("" if trained else " --strategy typiclust") + " --batch-size 50"
+    strategy = "" if trained else " --strategy typiclust"
+    return f"poolwise query {store.path}{strategy} --batch-size {min(50, n_free)}"

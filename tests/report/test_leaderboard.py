@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from poolwise.bench import Results, write_results
 from poolwise.bench.leaderboard import ALL, leaderboard
 from poolwise.cli.bench import bench_app
 from poolwise.errors import InputError
+from poolwise.report.charts.ranks import rank_rows
+from poolwise.report.charts.svg import NARROW
 from poolwise.report.leaderboard import leaderboard_page
+from poolwise.stats.ranks import critical_difference
 
 
 def row(dataset, strategy, seed, number, accuracy, **keys):
@@ -138,3 +142,22 @@ def test_the_command_writes_the_page_and_its_json_twin(tmp_path):
     assert told["groups"][1]["strategies"] == ["a", "b", "random"]
     assert np.shape(told["groups"][1]["wins"]) == (3, 3, 3)
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_on_a_phone_ranks_are_rows_with_bars_that_fit_the_screen():
+    found = critical_difference(
+        [[3, 2, 1], [3, 1, 2], [3, 2, 1]], ["first", "a very long name <of> a strategy", "last"]
+    )
+    root = ElementTree.fromstring(rank_rows(found))
+    assert float(root.get("width")) == NARROW
+    circles = [float(mark.get("cx")) for mark in root.iter("circle")]
+    assert circles == sorted(circles)
+    assert (circles[1] - circles[0]) / (circles[2] - circles[0]) == pytest.approx(
+        (found.ranks[1] - found.ranks[0]) / (found.ranks[2] - found.ranks[0]), abs=0.01
+    )
+    bars = [mark for mark in root.iter("line") if mark.get("class") == "joined"]
+    assert len(bars) == len(found.groups) == 1  # three data sets tell nothing apart
+    assert max(circles) < float(bars[0].get("x1")) < NARROW
+    page = leaderboard_page(leaderboard([results("one", ONE)]))
+    assert '<div class="wide"><svg' in page
+    assert '<div class="narrow"><svg' in page

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolwise.audit.record import Rule
+from poolwise.errors import OptionError
 from poolwise.stats.intervals import Interval
 
 STABLE, WINDOW = 0.99, 3
@@ -21,6 +22,11 @@ class Wishes:
 
     target: float | None = None
     worth: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, share in (("target", self.target), ("worth", self.worth)):
+            if share is not None and not 0 <= share <= 1:
+                raise OptionError(f"{name} must be a share between 0 and 1; got {share!r}. For 90 % say 0.9.")
 
 
 def stopping_rules(
@@ -46,7 +52,9 @@ def _stable(agreement: Sequence[float]) -> Rule:
         return Rule(name, None, f"needs {WINDOW + 1} models in a row")
     mean = sum(agreement[-WINDOW:]) / WINDOW
     return Rule(
-        name, mean >= STABLE - 1e-12, f"mean agreement (kappa) of the last {WINDOW + 1} models {mean:.4f}, of 0.99"
+        name,
+        mean >= STABLE - 1e-12,
+        f"mean agreement (kappa) of the last {WINDOW + 1} models is {mean:.4f}; {STABLE} would do",
     )
 
 

@@ -119,7 +119,7 @@ def read_results(path: str | Path) -> Results:
             raise ValueError(f"it lacks the columns {', '.join(missing)}")
         meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise InputError(f"{str(path)!r} is not a file of benchmark results: {error}.") from error
+        raise InputError(f"{str(path)!r} is not a file of benchmark results: {str(error).rstrip('.')}.") from error
     return Results(tuple(ADDED | row for row in table.to_pylist()), meta.get("settings", {}), meta.get("versions", {}))
 
 

@@ -284,7 +284,8 @@ def to_rich(lines: Sequence[Line]) -> list[Table]:
         header = header_of(here, baseline)
         table = Table(title=dataset)
         for i, text in enumerate(header):
-            table.add_column(text, justify="left" if i == 0 else "right")
+            told = text.replace(" ", "\n", 1) if i > 3 else text  # so that intervals keep to one line
+            table.add_column(told, justify="left" if i == 0 else "right")
         for line in here:
             table.add_row(*cells_of(line, len(header)))
         tables.append(table)

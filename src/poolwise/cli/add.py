@@ -8,7 +8,7 @@ import typer
 
 from poolwise.cli.arguments import PoolDir
 from poolwise.cli.init import Embeddings, GroupColumn, IdColumn, ImageColumn, Images, LabelColumn, TableFile, Text
-from poolwise.cli.output import echo_json, say, show_progress
+from poolwise.cli.output import counted, echo_json, say, show_progress
 from poolwise.pool import Pool
 
 
@@ -43,6 +43,6 @@ def add(
     if as_json:
         echo_json({"added": added, "n_items": opened.n_items})
     else:
-        print(f"{pool}: {added:,} new items, {opened.n_items:,} in all")
+        print(f"{pool}: {counted(added, 'new item')}, {opened.n_items:,} in all")
         if added and embeddings is None:
             say(f"Next: poolwise embed {pool}")

@@ -21,7 +21,7 @@ from poolwise.bench.tabular import format_table, run_tabular
 from poolwise.bench.tabular.curves import write_curves
 from poolwise.bench.tabular.protocol import N_INITIAL
 from poolwise.cli.arguments import Address
-from poolwise.cli.output import echo_json, echo_rich, echo_table, say, show_progress
+from poolwise.cli.output import counted, echo_json, echo_rich, echo_table, say, show_progress
 from poolwise.errors import OptionError
 from poolwise.report.build_bench import bench_report
 from poolwise.report.leaderboard import write_leaderboard
@@ -199,7 +199,7 @@ def leaderboard(
     else:
         for group in board.groups:
             echo_table(
-                f"{group.name} ({len(group.datasets)} data sets)",
+                f"{group.name} ({counted(len(group.datasets), 'data set')})",
                 [
                     {"mean rank": f"{rank:.2f}", "strategy": name}
                     for name, rank in zip(group.strategies, group.ranks, strict=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from poolwise.cli.arguments import PoolDir
-from poolwise.cli.output import echo_json
-from poolwise.pool import Pool
+from poolwise.cli.output import echo_json, say
+from poolwise.pool import ENDINGS, Pool
 
 
 def export(
@@ -29,3 +29,5 @@ def export(
         echo_json({"file": str(path)})
     else:
         print(path)
+        if (format_ or ENDINGS.get(out.suffix)) == "label_studio":
+            say(f"Labeling interface with the classes, for the project's settings: {path.with_suffix('.xml')}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from poolwise.cli.arguments import PoolDir
-from poolwise.cli.output import echo_json, say
+from poolwise.cli.output import counted, echo_json, say
 from poolwise.pool import Pool
 
 
@@ -33,7 +33,7 @@ def import_labels(
     if as_json:
         echo_json({"imported": count, "new_classes": new, **opened.status().to_dict()})
     else:
-        print(f"{count:,} labels recorded")
+        print(f"{counted(count, 'answer')} recorded")
         say(opened.status().headline())
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poolwise.cli.output import echo_json, say, show_progress
+from poolwise.cli.output import counted, echo_json, say, show_progress
 from poolwise.errors import InputError
 from poolwise.pool import Pool
 
@@ -73,6 +73,5 @@ def init(
     if as_json:
         echo_json(made.status().to_dict())
     else:
-        print(f"{pool}: {made.n_items:,} items")
-        next_step = f"poolwise query {pool} --strategy typiclust" if made.has_embeddings else f"poolwise embed {pool}"
-        say(f"Next: {next_step}")
+        print(f"{pool}: {counted(made.n_items, 'item')}")
+        say(f"Next: {made.status().next_step}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ from poolwise.cli.select import select
 from poolwise.cli.status import status
 from poolwise.cli.strategies import strategies
 from poolwise.errors import PoolwiseError
+from poolwise.store.files import store_error
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for any wrong command line."""
@@ -101,8 +103,9 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UsageError as error:
         code = tell_usage(error)
-    except PoolwiseError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (PoolwiseError, OSError) as error:
+        told = error if isinstance(error, PoolwiseError) else store_error(Path(error.filename or "."), error)
+        print(f"error: {' '.join(str(told).split())}", file=sys.stderr)
         code = 1
     if code:
         sys.exit(code)
@@ -112,7 +115,7 @@ def tell_usage(error: Any) -> int:
     """Print what is wrong with a command line and where its help is; without any words print the help itself."""
     context = error.ctx
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(context.get_help(), end="")
+        print(error.format_message(), end="")  # empty where building the error has printed the help already
         return 0
     command = "poolwise" if context is None else context.command_path
     message = " ".join(error.format_message().split())

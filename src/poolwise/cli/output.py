@@ -33,15 +33,20 @@ def echo_json(value: Any) -> None:
 
 
 def echo_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as CSV to stdout; the first row decides the columns."""
+    """Print rows as CSV to stdout; a column is there if any row has it, and empty where a row does not."""
     if rows:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, fieldnames=columns_of(rows), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
 
 
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the keys of all rows, in the order of their first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
 def echo_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as a table for people to stdout; numbers are aligned right."""
+    """Print rows as a table for people to stdout; numbers are aligned right, and what a row does not have is a dash."""
     if not rows:
         return
     table = Table(
@@ -52,10 +57,12 @@ def echo_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         box=None,
         pad_edge=False,
     )
-    for key, value in rows[0].items():
+    columns = columns_of(rows)
+    for key in columns:
+        value = next((row[key] for row in rows if row.get(key) is not None), None)
         table.add_column(key, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(in_words(value) for value in row.values()))
+        table.add_row(*(in_words(row.get(key)) for key in columns))
     echo_rich(table)
 
 
@@ -80,6 +87,11 @@ def in_words(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
+
+
+def counted(n: int, thing: str) -> str:
+    """Write a number of things, the last word in the plural unless there is one."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def say(text: str) -> None:

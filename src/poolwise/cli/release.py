@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from poolwise.cli.arguments import PoolDir
-from poolwise.cli.output import echo_json
+from poolwise.cli.output import counted, echo_json
 from poolwise.pool import Pool
 
 
@@ -23,4 +23,4 @@ def release(
     if as_json:
         echo_json({"released": count})
     else:
-        print(f"{count:,} items given back")
+        print(f"{counted(count, 'item')} given back")

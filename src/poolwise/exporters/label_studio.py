@@ -43,8 +43,11 @@ def label_studio(
     Raises
     ------
     InputError
-        If there is no such item, one has neither picture nor text, or a picture is not below `document_root`.
+        If `path` ends in .xml, there is no such item, one has neither picture nor text, or a picture is not below
+        `document_root`.
     """
+    if path.suffix == ".xml":
+        raise InputError(f"{path.name!r} is the name of the labeling setup beside the tasks; name them .json.")
     ranked = [
         (index, batch.selection.strategy, rank)
         for batch in store.batches(open_only=True)

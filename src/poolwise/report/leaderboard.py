@@ -11,6 +11,8 @@ from markupsafe import Markup
 from poolwise.bench.leaderboard import DatasetBoard, GroupBoard, Leaderboard
 from poolwise.bench.table import Line
 from poolwise.report.charts.intervals import Span, interval_chart
+from poolwise.report.charts.ranks import rank_rows
+from poolwise.report.charts.svg import element
 from poolwise.report.html import MINUS, points, render
 from poolwise.report.model import Estimate
 from poolwise.report.page import document
@@ -23,9 +25,9 @@ STYLE = """
 .filter label { display: inline-flex; align-items: center; gap: .4rem; }
 .shade { background: color-mix(in srgb, var(--bar) calc(var(--v) * 55%), transparent); padding-left: .6rem; }
 .of { color: var(--soft); }
-.cd rect { fill: none; }
-.cd text { fill: var(--ink); }
-.cd line { stroke: var(--ink); }
+.cd .wide rect { fill: none; }
+.cd .wide text { fill: var(--ink); }
+.cd .wide line { stroke: var(--ink); }
 .scroll th[scope=row] { position: sticky; left: 0; background: var(--paper); }
 """
 
@@ -46,7 +48,7 @@ RANKS = """\
 ran on all of them are ranked. Strategies joined by a bar cannot be told apart (Nemenyi, 5 %).</p>
 {% for group, picture, beaten in panels %}
 <div class="of-group in-{{ loop.index0 }}">
-<h3>{{ group.name }}: {{ group.datasets | length }} data sets</h3>
+<h3>{{ group.name }}: {{ group.datasets | length }} data set{{ "" if group.datasets | length == 1 else "s" }}</h3>
 {% if picture %}<figure class="scroll cd">{{ picture }}</figure>{% endif %}
 {% if group.strategies %}
 <div class="scroll"><table>
@@ -202,7 +204,10 @@ def _filters(n_groups: int) -> str:
 
 
 def _picture(group: GroupBoard) -> Markup | None:
-    return None if group.picture is None else Markup(critical_difference_svg(group.picture))
+    if group.picture is None:
+        return None
+    wide = element("div", Markup(critical_difference_svg(group.picture)), class_="wide")
+    return Markup(wide + element("div", rank_rows(group.picture), class_="narrow"))
 
 
 def _beaten(group: GroupBoard) -> list[float] | None:
