@@ -143,6 +143,26 @@ def test_rows_can_be_added_and_only_then_asked_for(pool):
     assert pool.query("coreset", batch_size=340).indices.max() == 339
 
 
+def test_rows_that_do_not_fit_the_pool_leave_it_as_it_was(pool):
+    holed = blobs(20, seed=1)[0]
+    holed[7, 1] = np.nan
+    for rows, error in ((np.ones((5, 2), np.float32), ShapeError), (holed, InputError)):
+        with pytest.raises(error):
+            pool.add(embeddings=rows)
+        assert pool.n_items == 300
+        assert len(pool.query("coreset", batch_size=2)) == 2
+
+
+def test_added_rows_are_kept_in_the_type_of_the_pool(pool, tmp_path):
+    assert pool.add(embeddings=blobs(20, seed=1)[0].astype(np.float16)) == 20
+    assert len(pool.query("coreset", batch_size=320)) == 320
+    half = pw.Pool.create(tmp_path / "half.pool", embeddings=blobs(20)[0].astype(np.float16))
+    assert half.add(embeddings=blobs(20, seed=1)[0]) == 20
+    with pytest.raises(InputError, match="float16"):
+        half.add(embeddings=np.full((1, 3), 1e6, np.float32))
+    assert half.n_items == 40
+
+
 def test_asking_for_more_than_there_is_says_how_many_wait(pool):
     pool.query("random", batch_size=299)
     with pytest.raises(BudgetError, match=r"between 1 and 1 .*299 asked items still wait"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.embed import EMBEDDED, EmbedReport, embed_pool
 from poolwise.train.learners import Learner, SklearnLearner
 from poolwise.train.sample import SampleReport
-from poolwise.types import NOT_OF_INTEREST, SKIP, Annotation, IndexArray, Item, PoolState, Selection
+from poolwise.types import NOT_OF_INTEREST, SKIP, Annotation, Array, IndexArray, Item, PoolState, Selection
 
 POLL_SECONDS = 2.0
 GIVEN = "embeddings@given"
@@ -144,7 +144,14 @@ class Pool:
     def add(self, **source: Any) -> int:
         """Append the items of a source that are new; returns how many. Arguments as for `create`.
 
-        Rows of an array without an id column are numbered on from the pool's last row.
+        Rows of an array without an id column are numbered on from the pool's last row. An array is read twice: rows
+        that the pool cannot hold must be known before their items are there for ever.
+
+        Raises
+        ------
+        InputError, ShapeError
+            If rows are there already, do not have the width of those that are there, or hold NaN or inf; nothing is
+            added then.
         """
         start = self.n_items
         opened = open_source(**source)
@@ -158,9 +165,11 @@ class Pool:
                 f"{len(items) - len(new)} of {len(items)} rows have an item_id that pool {self.store.name!r} already "
                 f"holds, such as {next(i.item_id for i in items if i.item_id in known)!r}; pass only new rows."
             )
+        if opened.embeddings is not None:
+            _check_embeddings(self.store, opened.embeddings)
         added = self.store.append_items([items[pos] for pos in new])
         if len(added):
-            _take(self.store, opened, start, source.get("label_column") is not None, new)
+            _take(self.store, opened, added.start, source.get("label_column") is not None, new)
         return len(added)
 
     def embed(
@@ -530,12 +539,25 @@ def _take(store: PoolStore, source: Source, start: int, use_labels: bool, new: S
         store.annotate(rows, allow_unasked=True)
 
 
-def _store_embeddings(store: PoolStore, value: Any, start: int) -> None:
-    """Copy given embeddings into the pool, as float16 if they are that, else as float32."""
+def _given_blocks(store: PoolStore, value: Any) -> tuple[int, Iterator[tuple[int, Array]], Any]:
+    """Open given embeddings: their number, their blocks, and the type to keep them in (None: that of the pool's)."""
     rows = open_rows(value) if isinstance(value, str | Path) else as_rows(value, "embeddings")
     dtype = np.float16 if rows.dtype == np.float16 else np.float32
-    with task("copy embeddings", len(rows)) as work:
-        for first, block in iter_blocks(rows, dtype=dtype):
+    return len(rows), iter_blocks(rows, dtype=dtype), None if GIVEN in store.arrays else dtype
+
+
+def _check_embeddings(store: PoolStore, value: Any) -> None:
+    """Refuse given embeddings that the pool cannot keep beside those it has."""
+    _, blocks, dtype = _given_blocks(store, value)
+    for first, block in blocks:
+        store.arrays.check_part(GIVEN, first, block, dtype=dtype)
+
+
+def _store_embeddings(store: PoolStore, value: Any, start: int) -> None:
+    """Copy given embeddings into the pool."""
+    n_rows, blocks, dtype = _given_blocks(store, value)
+    with task("copy embeddings", n_rows) as work:
+        for first, block in blocks:
             store.arrays.write_part(GIVEN, start + first, block, dtype=dtype, producer={"backbone": "given"})
             work.advance(len(block))
     done = {"array": GIVEN, "backbone": "given", "weights": None}

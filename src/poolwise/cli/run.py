@@ -28,7 +28,7 @@ def run(
     held_out: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Simulation: share of the pool kept aside as the test set.")
     ] = 0.2,
-    first: Annotated[str, typer.Option(help="Strategy of the first batch, when nothing is labeled yet.")] = "typiclust",
+    first: Annotated[str, typer.Option(help="Strategy of the first batch, if the other needs labels.")] = "typiclust",
     wait: Annotated[bool, typer.Option(help="Without an oracle: wait for labels instead of stopping.")] = False,
     setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
     audit: AuditShare = None,

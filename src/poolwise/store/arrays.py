@@ -254,7 +254,7 @@ class PoolArrays:
         if not len(block):
             return
         folder = self.root / _checked_name(name)
-        stored = _to_storage(block, _storage_dtype(block, dtype, self._stored_dtype(name)), name, start_row)
+        stored = self._stored(name, start_row, block, dtype)
         make_directory(folder)
         part = _write_rows(folder, start_row, stored)
         with locked(folder / ".lock"):
@@ -266,6 +266,16 @@ class PoolArrays:
                 parts = tuple(sorted((*info.parts, part), key=lambda p: p.start))
                 _write_manifest(folder, _with(info, parts=parts))
             _sweep(folder)
+
+    def check_part(self, name: str, start_row: int, block: Array, *, dtype: DTypeLike | None = None) -> None:
+        """Write nothing, and refuse what `write_part` would refuse about these rows themselves."""
+        self._stored(name, start_row, block, dtype)
+
+    def _stored(self, name: str, start_row: int, block: Array, dtype: DTypeLike | None) -> Array:
+        stored = _to_storage(block, _storage_dtype(block, dtype, self._stored_dtype(name)), name, start_row)
+        if name in self:
+            _check_rows(self.info(name), start_row, stored)
+        return stored
 
     def write(
         self,
@@ -478,12 +488,16 @@ def _write_rows(folder: Path, start: int, stored: Array) -> Part:
     return Part(path.name, start, len(stored), size, checksum)
 
 
-def _check_fits(info: ArrayInfo, part: Part, stored: Array, pool: Path) -> None:
+def _check_rows(info: ArrayInfo, start: int, stored: Array) -> None:
     if stored.dtype.name != info.dtype or stored.shape[1:] != info.row_shape:
         raise ShapeError(
-            f"rows {part.start} to {part.stop - 1} of {info.name} are {stored.shape[1:]} {stored.dtype}; the parts "
-            f"that are there hold {info.row_shape} {info.dtype}. Write them under another name."
+            f"rows {start} to {start + len(stored) - 1} of {info.name} are {stored.shape[1:]} {stored.dtype}; the "
+            f"parts that are there hold {info.row_shape} {info.dtype}. Write them under another name."
         )
+
+
+def _check_fits(info: ArrayInfo, part: Part, stored: Array, pool: Path) -> None:
+    _check_rows(info, part.start, stored)
     for other in info.parts:
         if other != part and other.start < part.stop and part.start < other.stop:
             raise StoreError(

@@ -156,7 +156,10 @@ def embed_pool(
     settings = pool.source
     content = content_of(settings)
     if content == "none":
-        raise InputError(f"pool {pool.name!r} was made from embeddings; there is nothing to embed. Query it directly.")
+        raise InputError(
+            f"pool {pool.name!r} was made from embeddings; there is nothing to embed. Query it directly; "
+            "if its arrays are damaged, make it again from the file they came from."
+        )
     _check_place(settings, pool)
     n_workers = n_workers or max(1, min(16, os.cpu_count() or 1) // workers)
     before = pool.settings.get(EMBEDDED, {}).get(array, {})
