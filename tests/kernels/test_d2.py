@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -202,10 +204,12 @@ def test_one_far_row_does_not_starve_the_draws() -> None:
     assert len(set(draw.positions.tolist())) == 50
 
 
-def test_lengths_beyond_float32_are_refused() -> None:
-    x = np.full((300, 8), 1e30, dtype=np.float32)
+@pytest.mark.parametrize("method", ["loop", "rejection"])
+@pytest.mark.parametrize("size", [1e30, 6e18])  # squares, or the squares of distances, exceed float32
+def test_lengths_beyond_float32_are_refused(size: float, method: Any) -> None:
+    x = np.full((300, 8), size, dtype=np.float32)
     with np.errstate(over="ignore"), pytest.raises(InputError, match="Divide them by a constant"):
-        d2_sample([PlainVectors(x, np.arange(300), origin=None)], 3, np.random.default_rng(0), method="rejection")
+        d2_sample([PlainVectors(x, np.arange(300), origin=None)], 3, np.random.default_rng(0), method=method)
 
 
 def test_a_large_batch_needs_few_passes() -> None:

@@ -17,6 +17,9 @@ EXPONENTS = 512
 
 ZERO = 256
 
+LONGEST = np.finfo(np.float32).max / 4
+"""Largest squared length: |a - b|^2 is at most twice the sum of two."""
+
 
 class Envelope:
     """The upper bounds m_i of one shard, in bins by power of two.
@@ -117,12 +120,13 @@ class Envelope:
     def everything(self) -> Points | None:
         """Measure and gather all points of a small shard."""
         measure_all(self.vectors)
+        refuse_overflow(self.vectors.sq)
         return self.take(np.arange(len(self.vectors)))
 
 
 def refuse_overflow(sq: FloatArray) -> None:
-    """Raise InputError if some squared length is not finite."""
-    if not np.isfinite(sq).all():
+    """Raise InputError if some squared length is so large that the square of a distance may not be finite."""
+    if not (sq <= LONGEST).all():
         raise InputError(
             "squared lengths exceed the range of float32; expected embeddings below about 1e15. "
             "Divide them by a constant."
