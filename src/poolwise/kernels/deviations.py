@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, block_rows_for, read_rows, softmax_in_place
+from poolwise.kernels.blocks import LinearLogits, Softmax, as_key, read_rows, softmax_in_place
 from poolwise.kernels.distances import sq_norms
 from poolwise.kernels.implicit import FarthestFirst, pick_lazily
 from poolwise.progress import task
@@ -29,8 +29,8 @@ Output = Literal["probs", "logits"]
 SMALLEST_NORM = 1e-12
 """Outputs shorter than this count as so long."""
 
-NARROWEST = 256
-"""Fewest rows read together."""
+PASS_ROWS = 256, 16384
+"""Fewest and most rows read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,6 @@ class _Outputs:
 
     def __init__(self, embeddings: Rows, outputs: Rows, indices: IndexArray) -> None:
         self.embeddings, self.outputs, self.indices = embeddings, outputs, indices
-        self.block_rows = block_rows_for(embeddings) // 4
         self.n_features, self.n_classes = int(embeddings.shape[1]), int(outputs.shape[1])
 
     def __len__(self) -> int:
@@ -146,7 +145,6 @@ class ExactMovements:
     ) -> None:
         self._read = _Outputs(embeddings, outputs, indices)
         self.radius, self.output = radius, output
-        self.block_rows = self._read.block_rows
         self.row_bytes = 8 * (self._read.n_features + (3 * self._read.n_classes if output == "probs" else 0))
 
     def __len__(self) -> int:
@@ -186,8 +184,7 @@ class SampledMovements:
         self.output, self.antithetic = output, antithetic
         self.n_samples = len(noise)
         self._noise = np.ascontiguousarray(noise.reshape(-1, noise.shape[2]).T)  # (D, K C)
-        self.block_rows = self._read.block_rows
-        self.row_bytes = 16 * self._noise.shape[1]
+        self.row_bytes = max(16 * self._noise.shape[1], 4 * self._read.n_features)
 
     def __len__(self) -> int:
         return len(self._read)
@@ -220,7 +217,6 @@ class MeasuredMovements:
     def __init__(self, deviations: Rows, indices: IndexArray) -> None:
         self.deviations, self.indices = deviations, indices
         self.row_bytes = 8 * int(np.prod(deviations.shape[1:]))
-        self.block_rows = block_rows_for(deviations) // 4
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -286,7 +282,7 @@ def farthest_movements(
 def _sq_lengths(movements: Movements) -> FloatArray:
     """Squared lengths (n,) float64 of all rows, in one pass."""
     out = np.empty(len(movements))
-    step = max(NARROWEST, min(movements.block_rows, 2**22 // movements.row_bytes))
+    step = int(np.clip(2**22 // movements.row_bytes, *PASS_ROWS))
     with task("measuring movements", len(out)) as work:
         for start in range(0, len(out), step):
             positions = np.arange(start, min(start + step, len(out)))

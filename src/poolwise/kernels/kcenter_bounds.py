@@ -8,6 +8,7 @@ does not rule out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,12 +47,36 @@ def widen(d: FloatArray, sq_norm: FloatArray) -> tuple[FloatArray, FloatArray]:
     return low, up
 
 
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """What is known of n rows: their squared lengths, and the bounds, which are changed in place.
+
+    sq_norm : (n,) float32; lower, upper : (n,) float64, upper is +inf where no centre has counted yet
+    """
+
+    sq_norm: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    def at(self, key: IndexArray | slice) -> Intervals:
+        """Those of some rows: a view for a slice, a copy for positions."""
+        return Intervals(self.sq_norm[key], self.lower[key], self.upper[key])
+
+    def put(self, key: IndexArray, part: Intervals) -> None:
+        """Take back the bounds of a copy."""
+        self.lower[key], self.upper[key] = part.lower, part.upper
+
+    def narrow(self, d: FloatArray) -> None:
+        """Account for one float32 squared distance of each row."""
+        low, up = widen(d, self.sq_norm)
+        np.minimum(self.lower, low, out=self.lower)
+        np.minimum(self.upper, up, out=self.upper)
+
+
 def tighten(
     read: Callable[[IndexArray | slice], FloatArray],
     sketch: FloatArray | None,
-    sq_norm: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
+    known: Intervals,
     centres: Centres,
     first: int,
 ) -> None:
@@ -61,28 +86,25 @@ def tighten(
     ----------
     read : placed rows (m, D) for positions among the n
     sketch : (n, k + 1), or None to compute every distance
-    sq_norm : (n,)
-    lower, upper : (n,) float64, changed in place; upper is +inf where no centre has counted yet
     """
     last = len(centres)
-    if first >= last or not len(upper):
+    if first >= last or not len(known.upper):
         return
-    if sketch is None or upper.max() == np.inf:
+    if sketch is None or known.upper.max() == np.inf:
         stop = last if sketch is None else min(last, first + SKETCH_DIM)
-        tighten_fully(read(slice(None)), sq_norm, lower, upper, centres, first, stop)
+        tighten_fully(read(slice(None)), known, centres, first, stop)
         first = stop
     if first == last or sketch is None:
         return
-    probe = centres.probe[first:]
-    bound = lower_bounds(sketch, sq_norm, upper, probe)
+    bound = lower_bounds(sketch, known.sq_norm, known.upper, centres.probe[first:])
     hot = np.flatnonzero(bound.min(axis=1) < 0)
     if not len(hot):
         return
-    x, n, low, up = read(hot), sq_norm[hot], lower[hot], upper[hot]
+    x, part = read(hot), known.at(hot)
     if len(hot) < len(bound):
         bound = bound[hot]
-    _tighten_suspects(x, n, low, up, centres, first, bound)
-    lower[hot], upper[hot] = low, up
+    _tighten_suspects(x, part, centres, first, bound)
+    known.put(hot, part)
 
 
 def lower_bounds(sketch: FloatArray, sq_norm: FloatArray, upper: FloatArray, probe: FloatArray) -> FloatArray:
@@ -96,15 +118,7 @@ def lower_bounds(sketch: FloatArray, sq_norm: FloatArray, upper: FloatArray, pro
     return bound
 
 
-def tighten_fully(
-    x: FloatArray,
-    sq_norm: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    centres: Centres,
-    first: int,
-    last: int,
-) -> None:
+def tighten_fully(x: FloatArray, known: Intervals, centres: Centres, first: int, last: int) -> None:
     """Bring all n rows up to date with centres `first` to `last` - 1 by matrix products, whatever the bounds say.
 
     x : (n, D) placed rows; the others as in `tighten`
@@ -114,9 +128,7 @@ def tighten_fully(
         product = _products(x, centres.x[start:stop])
         product *= -2
         product += centres.sq_norm[start:stop]
-        low, up = widen(product.min(axis=1).astype(np.float64) + sq_norm, sq_norm)
-        np.minimum(lower, low, out=lower)
-        np.minimum(upper, up, out=upper)
+        known.narrow(product.min(axis=1).astype(np.float64) + known.sq_norm)
 
 
 def _products(x: FloatArray, centres: FloatArray) -> FloatArray:
@@ -133,50 +145,35 @@ def _products(x: FloatArray, centres: FloatArray) -> FloatArray:
     return out
 
 
-def _tighten_suspects(
-    x: FloatArray,
-    sq_norm: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    centres: Centres,
-    first: int,
-    bound: FloatArray,
-) -> None:
+def _tighten_suspects(x: FloatArray, known: Intervals, centres: Centres, first: int, bound: FloatArray) -> None:
     """Compute the distances that may matter: the smallest bound of each row, then what is still below its value.
 
     Rows that keep many suspects take them all as one matrix product, which is `PAIR_COST` times cheaper a pair.
     """
-    before = upper.copy()
+    before = known.upper.copy()
     everyone = np.arange(len(x))
-    _tighten_pairs(x, sq_norm, lower, upper, centres, first, everyone, bound.argmin(axis=1))
-    suspect = bound < (upper - before)[:, None]
+    _tighten_pairs(x, known, centres, first, everyone, bound.argmin(axis=1))
+    suspect = bound < (known.upper - before)[:, None]
     suspect[everyone, bound.argmin(axis=1)] = False
     count = np.count_nonzero(suspect, axis=1)
     many = np.flatnonzero(count * PAIR_COST > bound.shape[1])
     if len(many):
-        low, up = lower[many], upper[many]
-        tighten_fully(x[many], sq_norm[many], low, up, centres, first, len(centres))
-        lower[many], upper[many] = low, up
+        part = known.at(many)
+        tighten_fully(x[many], part, centres, first, len(centres))
+        known.put(many, part)
         suspect[many] = False
     row, column = np.nonzero(suspect)
     for start in range(0, len(row), CHUNK):
         here = slice(start, start + CHUNK)
-        _tighten_pairs(x, sq_norm, lower, upper, centres, first, row[here], column[here])
+        _tighten_pairs(x, known, centres, first, row[here], column[here])
 
 
 def _tighten_pairs(
-    x: FloatArray,
-    sq_norm: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    centres: Centres,
-    first: int,
-    row: IndexArray,
-    column: IndexArray,
+    x: FloatArray, known: Intervals, centres: Centres, first: int, row: IndexArray, column: IndexArray
 ) -> None:
     """Account for single (row, centre) pairs; a row may come several times."""
     dot = np.einsum("ij,ij->i", x[row], centres.x[first + column])
-    d = sq_norm[row] + centres.sq_norm[first + column] - 2.0 * dot.astype(np.float64)
-    low, up = widen(d, sq_norm[row])
-    np.minimum.at(lower, row, low)
-    np.minimum.at(upper, row, up)
+    sq_norm = known.sq_norm[row]
+    low, up = widen(sq_norm + centres.sq_norm[first + column] - 2.0 * dot.astype(np.float64), sq_norm)
+    np.minimum.at(known.lower, row, low)
+    np.minimum.at(known.upper, row, up)

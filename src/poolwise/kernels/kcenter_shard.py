@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from poolwise.errors import InputError
 from poolwise.kernels.blocks import as_key, check_block, read_rows
 from poolwise.kernels.distances import sq_norms
-from poolwise.kernels.kcenter_bounds import tighten, tighten_fully
+from poolwise.kernels.kcenter_bounds import Intervals, tighten, tighten_fully
 from poolwise.kernels.kcenter_centres import Centres
 from poolwise.kernels.kcenter_exact import PAIR_BLOCK
 from poolwise.kernels.kcenter_frame import CHUNK, SKETCH_DIM, Frame
@@ -100,7 +101,7 @@ class Shard:
                 if self.sketch is not None:
                     self.sketch[here] = self.frame.sketch(x, n)
                 if first:
-                    tighten_fully(x, n, self.lower[here], self.upper[here], centres, 0, first)
+                    tighten_fully(x, Intervals(n, self.lower[here], self.upper[here]), centres, 0, first)
                 work.advance(len(n))
         self.upto[:] = first
 
@@ -128,17 +129,16 @@ class Shard:
             step = int(np.clip(PAIR_BLOCK // max(1, len(centres) - int(self.upto[pos].min(initial=0))), 64, CHUNK))
         for start in range(0, len(pos), step):
             here = np.sort(pos[start : start + step])
-            lower, upper = self.lower[here], self.upper[here]
-            tighten(
-                functools.partial(self._read_among, here),
-                None if self.sketch is None else self.sketch[here],
-                self.sq_norm[here],
-                lower,
-                upper,
-                centres,
-                int(self.upto[here].min()),
-            )
-            self.lower[here], self.upper[here], self.upto[here] = lower, upper, len(centres)
+            self._tighten(here, functools.partial(self._read_among, here), centres, int(self.upto[here].min()))
+            self.upto[here] = len(centres)
+
+    def _tighten(
+        self, here: IndexArray, read: Callable[[IndexArray | slice], FloatArray], centres: Centres, first: int
+    ) -> None:
+        known = Intervals(self.sq_norm, self.lower, self.upper)
+        part = known.at(here)
+        tighten(read, None if self.sketch is None else self.sketch[here], part, centres, first)
+        known.put(here, part)
 
     def top_candidates(self, count: int, centres: Centres) -> Candidates:
         """Put forward the `count` rows with the largest upper bounds, up to date with all centres."""
@@ -168,10 +168,7 @@ class Shard:
         pos = self.active
         for start in range(0, len(pos), 4 * CHUNK):
             here, x = pos[start : start + 4 * CHUNK], self.active_x[start : start + 4 * CHUNK]
-            low, up = self.lower[here], self.upper[here]
-            sketch = None if self.sketch is None else self.sketch[here]
-            tighten(x.__getitem__, sketch, self.sq_norm[here], low, up, centres, first)
-            self.lower[here], self.upper[here] = low, up
+            self._tighten(here, x.__getitem__, centres, first)
 
     def _refill(self, centres: Centres) -> None:
         """Choose active rows afresh: reach further down the list until enough rows are above all others."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from poolwise.errors import OptionError
 from poolwise.kernels.sampling import row_blocks
+from poolwise.kernels.scores import top_two
 from poolwise.progress import task
 from poolwise.registry import strategy
 from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
@@ -66,8 +67,9 @@ def falcun(
         raise OptionError(f"falcun: gamma must be at least 0 and classes at least 1; got {gamma} and {classes}.")
     n_classes = int(probs.shape[1])
     names, values, rest = _largest(probs, unlabeled, classes)
-    first, largest, second = _top_two(names, values)
-    doubt = 1 - largest.astype(np.float64) + second
+    first = names[np.arange(len(values)), values.argmax(axis=1)]
+    largest, second = top_two(values)
+    doubt = 1 - largest.astype(np.float64) + np.maximum(second, 0)  # of one class kept alone the second is -inf
     apart, free = doubt.copy(), np.ones(len(unlabeled), dtype=bool)
     chosen = np.empty(batch_size, dtype=np.int64)
     found = np.empty((2, batch_size))
@@ -104,16 +106,6 @@ def _largest(probs: Rows, indices: IndexArray, count: int) -> tuple[Array, Float
         values[part] = p if top is None else np.take_along_axis(p, top, axis=1)
         rest[part] = 0 if top is None else np.maximum(1 - values[part].sum(axis=1), 0)
     return names, values, rest
-
-
-def _top_two(names: Array, values: FloatArray) -> tuple[Array, FloatArray, FloatArray]:
-    """Class and value of the largest probability of each row, and the value of the second (0 with one class)."""
-    row = np.arange(len(values))
-    at = values.argmax(axis=1)
-    largest = values[row, at]
-    if values.shape[1] == 1:
-        return names[row, at], largest, np.zeros(len(values), dtype=values.dtype)
-    return names[row, at], largest, np.partition(values, -2, axis=1)[:, -2]
 
 
 def _dense(names: Array, values: FloatArray, n_classes: int) -> FloatArray:
