@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.peers.packages import PIP_NAMES
 from benchmarks.speed.case import Case, Trial
 from benchmarks.speed.measure import Cost, environment, measured
-from poolwise.kernels import compiled
+from poolwise.kernels import coarse
 
 SHORT_S = 1.5
 """Short cases are repeated until they have used so much processor time, `MOST` times at most."""
@@ -46,7 +46,7 @@ def run_case(case: Case, *, repeats: int = 3, tiny: bool = False) -> dict[str, A
     }
     if case.needs and importlib.util.find_spec(case.needs) is None:
         return {**record, "status": "not installed", "text": f"pip install {PIP_NAMES.get(case.needs, case.needs)}"}
-    compiled.load()  # as in a process that has chosen often: see the page
+    coarse.load()  # and `compiled`, as in a process that has chosen often: see the page
     warm = case.build(**case.tiny)
     for call in (warm.fast, warm.peer, warm.shorter, warm.floor):
         if call is not None:

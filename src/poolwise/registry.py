@@ -103,6 +103,7 @@ class StrategySpec:
     judged : scores the same from `probs` alone, but NaN where a row may hold no probabilities, so that no pass over the
         rows is spent on that
     float32_error : of `judged`, the largest, where one is known for all data
+    misses : of `from_logits`; called with a floor and bounds of logits, it says which rows surely score below the floor
     streams : reads the unlabeled rows through `kernels.sampling` or `kernels.kcenter`, which look for NaN and inf on
         the way, so that no pass over the pool is spent on it before
     lifted : options that are handled around the function, the same for every strategy; `calling.py` obeys them
@@ -125,6 +126,7 @@ class StrategySpec:
     from_logits: Callable[..., Any] | None = None
     judged: Callable[..., Any] | None = None
     float32_error: float | None = None
+    misses: Callable[[float, Any], Any] | None = None
     streams: bool = False
     lifted: dict[str, Option] = field(default_factory=dict)
     device: tuple[str, ...] = ()
@@ -241,6 +243,7 @@ def acquisition(
     from_logits: Callable[..., Any] | None = None,
     judged: Callable[..., Any] | None = None,
     float32_error: float | None = None,
+    misses: Callable[[float, Any], Any] | None = None,
     stochastic: Noise = "none",
 ) -> Callable[[F], F]:
     """Register a function that scores rows one by one; higher = query sooner.
@@ -258,9 +261,8 @@ def acquisition(
             "beta": Option("beta", float, 1.0, "how closely a ranking with chance follows the scores; large is greedy"),
         }
         lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
-        spec = replace(
-            spec, from_logits=from_logits, judged=judged, float32_error=float32_error, streams=True, lifted=lifted
-        )
+        spec = replace(spec, from_logits=from_logits, misses=misses, streams=True, lifted=lifted)
+        spec = replace(spec, judged=judged, float32_error=float32_error)
         STRATEGIES.add(name, replace(spec, device=() if from_logits is None else ("scores",)))
         return function
 

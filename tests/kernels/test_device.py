@@ -356,7 +356,7 @@ def test_a_torch_of_one_switch_is_put_back_too() -> None:
     older = SimpleNamespace(now="high", backends=SimpleNamespace(cuda=SimpleNamespace(matmul=None), mkldnn=None))
     older.get_float32_matmul_precision = lambda: older.now
     older.set_float32_matmul_precision = lambda value: setattr(older, "now", value)
-    with backend._full_precision(older):
+    with backend.full_precision(older):
         assert older.now == "highest"
     assert older.now == "high"
 

@@ -65,7 +65,7 @@ def on(name: str | None) -> Iterator[None]:
         ) from error
     token = _device.set(_Device(name))
     try:
-        with _full_precision(there):
+        with full_precision(there):
             yield
     except there.cuda.OutOfMemoryError as error:
         raise DeviceMemoryError(
@@ -106,7 +106,7 @@ class _Precision:
 
 
 @contextmanager
-def _full_precision(there: Any) -> Iterator[None]:
+def full_precision(there: Any) -> Iterator[None]:
     """Keep float32 products float32: no TF32 and no bfloat16, whatever the program around has set."""
     with _Precision.lock:
         if not _Precision.count:

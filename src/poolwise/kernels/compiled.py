@@ -48,3 +48,8 @@ def forms(block: Array) -> ModuleType | None:
         if _State.handled >= PAYS:
             load()
     return _State.forms
+
+
+def loaded() -> ModuleType | None:
+    """Return the module `jit` if it is loaded."""
+    return _State.forms

@@ -6,6 +6,7 @@ number of threads, so rows near the cut are kept and scored again in float64, an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from poolwise.errors import InputError
-from poolwise.kernels import scores_device
-from poolwise.kernels.blocks import Key, as_key, block_rows_for, check_block, iter_keys, stored
+from poolwise.kernels import coarse, scores_device
+from poolwise.kernels.blocks import Key, LinearLogits, as_key, block_rows_for, check_block, iter_keys, stored
 from poolwise.progress import task
 from poolwise.types import PROBABILITIES, Array, BoolArray, FloatArray, IndexArray, Rows
 
@@ -46,11 +47,16 @@ class Screened:
     above : called with a floor before the blocks; rows that score below the floor may get any lower value than it,
         all others get what `score` gives them
     there : the same score of (n, C) logits on a device, if it can be had (`scores_device`)
+    misses : called with a floor and `coarse.Bounds` of the logits of rows; says which of them surely score below it,
+        if that can be said. Then most rows of a head are ruled out by coarse logits
+    mass : whether that wants `Bounds.mass`
     """
 
     score: FloatScore
     above: FloatScore
     there: Callable[[Any], Any] | None = None
+    misses: Callable[[float, coarse.Bounds], BoolArray] | None = None
+    mass: bool = False
 
     def __call__(self, **blocks: Array) -> FloatArray:
         return self.score(**blocks)
@@ -482,6 +488,12 @@ def _scored(
             pool = indices[start : start + len(values)]
             yield start, pool, _numbers(values, pool, rows)
         return
+    logits = rows.get("logits") if len(rows) == 1 else None
+    if floor is not None and isinstance(score, Screened) and score.misses and isinstance(logits, LinearLogits):
+        head = coarse.head_for(logits, len(indices))
+        if head is not None:
+            yield from _coarsely(score, logits, head, indices, floor)
+            return
     for start, pool, blocks, key in _read(rows, indices, dtype):
         local = _local(pool, key)
         if floor is None or not isinstance(score, Screened):
@@ -496,6 +508,24 @@ def _scored(
                 first, last = np.searchsorted(local, [first, last])
                 values = values[local[first:last] - low]
             yield start + first, pool[first:last], _numbers(values, pool[first:last], rows)
+
+
+def _coarsely(
+    score: Screened, logits: LinearLogits, head: coarse.CoarseHead, indices: IndexArray, floor: Callable[[], float]
+) -> Iterator[tuple[int, IndexArray, FloatArray]]:
+    """Stream scores of the logits of a head; float32 logits only of rows that coarse ones do not rule out."""
+    assert score.misses is not None
+    rows = {logits.source_name: logits.embeddings}
+    for start, pool, blocks, key in _read(rows, indices, np.float32, block_rows_for(logits, coarse.BLOCK_BYTES)):
+        x, least = blocks[logits.source_name][_local(pool, key)], floor()
+        misses = functools.partial(score.misses, least)
+        near = None if least == -np.inf else head.open_rows(x, misses, score.mass)
+        if near is None:
+            _check(rows, blocks, key)
+            near = np.arange(len(x))
+        values = np.full(len(x), -np.inf, dtype=np.float32)
+        values[near] = score.above(least, logits=head.logits(x[near]))
+        yield start, pool, _numbers(values, pool, rows)
 
 
 def _checked_scores(score: FloatScore, rows: Mapping[str, Rows], blocks: Mapping[str, Array], key: Key) -> FloatArray:

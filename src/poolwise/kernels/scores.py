@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.kernels import compiled
-from poolwise.types import Array, FloatArray, IndexArray
+from poolwise.types import Array, BoolArray, FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from poolwise.kernels.coarse import Bounds
 
 PIECE_BYTES = 2**18
 """Size of the pieces in which a block is worked on."""
@@ -189,6 +192,12 @@ def margin_of_logits(logits: FloatArray) -> FloatArray:
     return by_pieces(piece, logits)
 
 
+def margin_misses(floor: float, bounds: Bounds) -> BoolArray:
+    """Say which rows surely have `margin_of_logits` below a floor: with a gap g, p1 - p2 = (1 - e^-g) / mass."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray((1 - np.exp(-bounds.gap)) / bounds.mass > 1 - floor + ROUNDING)
+
+
 def least_confidence(probs: FloatArray) -> FloatArray:
     """Return 1 - largest probability, (n,) in [0, 1 - 1/C]."""
     return by_pieces(lambda p: np.asarray(1 - row_max(p)), probs)
@@ -212,6 +221,12 @@ def least_confidence_of_logits(logits: FloatArray) -> FloatArray:
         return (total - 1) / total
 
     return by_pieces(piece, logits)
+
+
+def least_confidence_misses(floor: float, bounds: Bounds) -> BoolArray:
+    """Say which rows surely have `least_confidence_of_logits` below a floor: p1 = 1 / mass."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((1 / bounds.mass > 1 - floor + ROUNDING) & (bounds.gap > -np.inf))
 
 
 def entropy(probs: FloatArray) -> FloatArray:
@@ -332,6 +347,12 @@ class Boundaries:
             return np.asarray(distances[np.arange(len(z)), predicted])
 
         return by_pieces(piece, logits)
+
+    def misses(self, distance: float, bounds: Bounds) -> BoolArray:
+        """Say which rows surely are farther than `distance` from the nearest boundary."""
+        slope = (self._slope * (1 - 1e-5)).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # one class: inf * 0
+            return np.asarray(bounds.gap * slope[bounds.top] > distance)
 
     def nearest_within(self, logits: FloatArray, limit: float) -> FloatArray:
         """Return what `nearest` does where that is up to `limit`, and +inf or that where it is above, (n,).

@@ -75,14 +75,19 @@ TWINS: dict[Callable[..., FloatArray], Twin] = {
 }
 
 
+def twin_of(score: Any) -> Twin | None:
+    """Find what computes a score of logits, without options, on a device."""
+    if isinstance(score, functools.partial) and not score.args and not score.keywords:
+        score = score.func
+    return TWINS.get(score)
+
+
 def twin(score: Any, rows: Mapping[str, Rows], dtype: DTypeLike) -> tuple[Twin, LinearLogits] | None:
     """Find what computes a float32 score on the device in force, and from which head; None if nothing does."""
     if backend.device() is None or np.dtype(dtype) != np.float32 or list(rows) != ["logits"]:
         return None
     logits = rows["logits"]
-    if isinstance(score, functools.partial) and not score.args and not score.keywords:
-        score = score.func
-    found: Twin | None = getattr(score, "there", None) or TWINS.get(score)
+    found: Twin | None = getattr(score, "there", None) or twin_of(score)
     return None if found is None or not isinstance(logits, LinearLogits) else (found, logits)
 
 

@@ -16,6 +16,7 @@ from poolwise.types import FloatArray
     paper="Lewis & Gale, SIGIR 1994",
     use_when="Few classes, and calibrated probabilities.",
     from_logits=scores.least_confidence_of_logits,
+    misses=scores.least_confidence_misses,
     judged=scores.judged_least_confidence,
     float32_error=scores.ROUNDING,
 )

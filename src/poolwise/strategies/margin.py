@@ -17,6 +17,7 @@ from poolwise.types import FloatArray
     paper="Scheffer et al., IDA 2001",
     use_when="Many labels per class and a head that is already good.",
     from_logits=scores.margin_of_logits,
+    misses=scores.margin_misses,
     judged=scores.judged_margin,
     float32_error=scores.ROUNDING,
 )

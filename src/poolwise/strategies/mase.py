@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from poolwise.kernels.blocks import load_rows
+from poolwise.kernels.coarse import Bounds
 from poolwise.kernels.sampling import Screened, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.kernels.scores_device import NearestBoundary
 from poolwise.registry import strategy
-from poolwise.types import Array, FloatArray, IndexArray, Picks, Rows
+from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Picks, Rows
 
 
 @strategy(
@@ -61,7 +62,10 @@ def nearness(boundaries: Boundaries) -> Screened:
     def above(floor: float, logits: FloatArray) -> FloatArray:
         return -boundaries.nearest_within(logits, -floor)
 
-    return Screened(score, above, NearestBoundary(boundaries))
+    def misses(floor: float, bounds: Bounds) -> BoolArray:
+        return boundaries.misses(-floor, bounds)
+
+    return Screened(score, above, NearestBoundary(boundaries), misses)
 
 
 def explained(boundaries: Boundaries, logits: Rows, indices: IndexArray, scores: FloatArray) -> Picks:
