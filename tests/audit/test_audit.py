@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from poolwise.audit import Audit
+from poolwise.audit import Audit, GroupShare
 from poolwise.audit.record import audit_from_dict, stored
 from poolwise.audit.rules import Wishes, stopping_rules
 from poolwise.errors import BudgetError
@@ -309,3 +309,57 @@ def test_rule_a_is_the_mean_of_three():
     rules = [stopping_rules(None, k, None, 0, (), Wishes())[0].stop for k in ((0.99, 0.99, 0.99), (1, 1, 0.96), (1,))]
     assert rules == [True, False, None]
     assert replace(record(1, 2, 3)).n_labels == 1200
+
+
+def grouped_pool(tmp_path, wards):
+    """Items of ward B are noise, so a model cannot be right about them."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(600, 3)).astype(np.float32)
+    good = np.array([ward != "B" for ward in wards])
+    x[np.flatnonzero(good), np.flatnonzero(good) % 3] += 6
+    frame = pd.DataFrame({f"x{k}": x[:, k] for k in range(3)}).assign(ward=wards)
+    return Pool.create(tmp_path / "p", embeddings=frame, group_column="ward")
+
+
+def test_accuracy_by_group_is_that_of_its_own_audit_items_the_worst_first(tmp_path):
+    wards = [("A", "B", "")[i // 3 % 3] for i in range(600)]  # all classes in each
+    pool = grouped_pool(tmp_path, wards)
+    rounds(pool, 4, batch_size=100, audit=0.5)
+    found = pool.audit()
+    x = np.asarray(pool.store.arrays.read("embeddings@given", pool.n_items)[:])
+    model = pool.fit().model
+    hits: dict[str, list[int]] = {}
+    for batch in pool.store.batches():
+        for i in batch.selection.indices[np.asarray(batch.selection.components["audit"], bool)].tolist():
+            guess = int(model.probs(x[[i]])[0].argmax())
+            hits.setdefault(wards[i], []).append(int(guess == pool.classes.index(f"c{i % 3}")))
+    assert {g.name: (g.accuracy.n, g.accuracy.mean) for g in found.groups} == {
+        name: (len(right), pytest.approx(sum(right) / len(right))) for name, right in hits.items()
+    }
+    assert found.groups[0].name == "B"
+    assert [g.accuracy.high for g in found.groups] == sorted(g.accuracy.high for g in found.groups)
+    assert found.groups[0].accuracy.high < found.groups[-1].accuracy.low  # proved worse than another ward
+    sentence = next(s for s in found.sentences() if s.startswith("By group: B "))
+    assert "(no group) " in sentence
+    assert sentence in pool.status().text()
+    assert Pool.open(pool.path).audit() == found
+    assert json.loads(json.dumps(found.to_dict()))["groups"][0]["accuracy"]["n"] == len(hits["B"])
+    assert "<caption>Accuracy by group" in pool.report().read_text(encoding="utf-8")
+
+
+def test_many_groups_are_named_shortly_and_listed_in_full(audited):
+    groups = tuple(GroupShare(f"g{k}", Interval(0.5, 0.1, 0.9, 0.95, 4)) for k in range(5))
+    found = replace(audited.audit(), groups=groups)
+    sentence = next(s for s in found.sentences() if s.startswith("By group"))
+    assert sentence.endswith("g2 50.0 % (10.0-90.0), and 2 more (`poolwise audit` lists them).")
+    assert found.text().count("audit items: 4") == 5
+    assert sentence not in found.text()
+
+
+def test_a_pool_without_groups_or_with_one_says_nothing_of_groups(audited, tmp_path):
+    assert audited.audit().groups == ()
+    pool = grouped_pool(tmp_path, ["A"] * 600)
+    rounds(pool, 2)
+    assert pool.audit().groups == ()
+    assert "By group" not in pool.audit().text()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from poolwise import loop
 from poolwise.audit import counterfactual
-from poolwise.audit.record import Audit, CurvePoint, audit_from_dict, stored
+from poolwise.audit.record import Audit, CurvePoint, GroupShare, audit_from_dict, stored
 from poolwise.audit.rules import Wishes, stopping_rules
 from poolwise.chance import rng_for
 from poolwise.kernels.blocks import load_rows
@@ -20,6 +20,7 @@ from poolwise.progress import task
 from poolwise.reserve import audit_order, plan_of, slices, training_state
 from poolwise.stats.anytime import alpha_at, share_interval
 from poolwise.stats.extrapolate import fit_power
+from poolwise.stats.groups import group_accuracy, group_intervals
 from poolwise.stats.intervals import Interval
 from poolwise.stats.ppi import ppi_mean
 from poolwise.stats.stopping import kappa
@@ -28,7 +29,7 @@ from poolwise.store.pool import PoolStore
 from poolwise.train.learners import Learner, LinearProbe, Model
 from poolwise.types import Array, IndexArray, PoolState
 
-CACHE, VERSION = "audit.json", 2
+CACHE, VERSION = "audit.json", 3
 N_SPLITS, N_SPLITS_PAST = 16, 6
 MOST_MODELS = 12
 """So many past models at most are fitted again."""
@@ -154,6 +155,7 @@ class _Auditor:
             found,
             accuracy=accuracy,
             accuracy_powered=powered,
+            groups=self.groups(now),
             curve=curve,
             random_curve=random_curve,
             benefit=gaps[-1] if gaps else None,
@@ -183,6 +185,15 @@ class _Auditor:
             early = np.linspace(0, len(fit) - 5, MOST_MODELS - 4).round().astype(int)
             fit = [fit[k] for k in np.unique(early)] + fit[-4:]
         return order, fit
+
+    def groups(self, now: NDArray[np.float64]) -> tuple[GroupShare, ...]:
+        """Accuracy of each group that has audit items, if there are two."""
+        names = self.store.group_ids()
+        found = group_accuracy(np.ones(len(now)), now, [names[i] or "" for i in self.indices.tolist()])
+        if len(found.names) < 2:
+            return ()
+        shares = map(GroupShare, found.names, group_intervals(found, look=self.look))
+        return tuple(sorted(shares, key=lambda share: (share.accuracy.high, share.accuracy.mean, share.name)))
 
     def powered(self, model: Model, now: NDArray[np.float64], x: Array, alpha: float) -> Interval | None:
         plan = plan_of(self.store)

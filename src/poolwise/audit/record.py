@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from poolwise.stats.intervals import Interval
 from poolwise.types import plain
+
+SHOWN = 3
+"""Groups that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,18 @@ class CurvePoint:
     accuracy: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupShare:
+    """Accuracy on the audit items of one group; "" names the items without a group."""
+
+    name: str
+    accuracy: Interval
+
+    def text(self) -> str:
+        """Give the name, the accuracy and its bounds."""
+        return f"{self.name or '(no group)'} {_share(self.accuracy)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Audit:
     look : settled audit slices
     accuracy : exact interval; None without audit items
     accuracy_powered : with the model's own confidence on the reserve as control variate; approximate
+    groups : accuracy by group, lowest upper bound first, bounds of all groups together; empty below two groups
     curve : past models of this pool; random_curve : models trained on audit items alone, judged by the others
     benefit : accuracy of the strategy's first `benefit_at` labels minus that of as many random ones
     random_needs : labels, audit included, that random labeling would have needed for the accuracy of now
@@ -66,6 +82,7 @@ class Audit:
     gain_labels: int = 0
     rules: tuple[Rule, ...] = ()
     missing: tuple[str, ...] = ()
+    groups: tuple[GroupShare, ...] = ()
 
     @property
     def n_labels(self) -> int:
@@ -93,6 +110,8 @@ class Audit:
             f"{self.n_audit:,} of these labels are random audit items that the model was not trained on"
             + (f"; {self.n_skipped:,} more were skipped and count nowhere." if self.n_skipped else ".")
         )
+        if self.groups:
+            said.append(_by_group(self.groups))
         if self.benefit is not None:
             said.append(_benefit(self.benefit, self.benefit_at))
         if self.gain is not None:
@@ -109,6 +128,10 @@ class Audit:
     def text(self) -> str:
         """Several lines for people."""
         lines = self.sentences()
+        if len(self.groups) > SHOWN:
+            lines.remove(_by_group(self.groups))
+            lines.append("By group, lowest upper bound first; the bounds of all of them hold together:")
+            lines += [f"  {group.text()}, audit items: {group.accuracy.n:,}" for group in self.groups]
         if self.rules:
             lines.append("Stop labeling? Each rule on its own; the decision is yours:")
             words = {True: "yes", False: "no", None: "unknown"}
@@ -156,6 +179,7 @@ def audit_from_dict(record: Mapping[str, Any]) -> Audit:
     values["curve"] = tuple(CurvePoint(**point) for point in values["curve"])
     values["random_curve"] = tuple(CurvePoint(**point) for point in values["random_curve"])
     values["rules"] = tuple(Rule(**rule) for rule in values["rules"])
+    values["groups"] = tuple(GroupShare(group["name"], _interval(group["accuracy"])) for group in values["groups"])
     values["missing"] = tuple(values["missing"])
     return Audit(**values)
 
@@ -176,6 +200,11 @@ def _interval(record: Mapping[str, Any]) -> Interval:
 
 def _share(found: Interval) -> str:
     return f"{100 * found.mean:.1f} % ({100 * found.low:.1f}-{100 * found.high:.1f})"
+
+
+def _by_group(groups: Sequence[GroupShare]) -> str:
+    more = f", and {len(groups) - SHOWN} more (`poolwise audit` lists them)" if len(groups) > SHOWN else ""
+    return f"By group: {', '.join(group.text() for group in groups[:SHOWN])}{more}."
 
 
 def _benefit(gap: Interval, labels: int) -> str:

@@ -12,6 +12,8 @@ from poolwise.report.charts.lines import Series, line_chart
 from poolwise.report.html import number, percent, render
 from poolwise.report.model import Report
 
+MOST_GROUPS = 20
+
 TEMPLATE = """\
 <h2>Audit: proved on this pool</h2>
 {% if chart %}
@@ -20,6 +22,21 @@ TEMPLATE = """\
 that hold together with 95{{ "\N{NARROW NO-BREAK SPACE}" }}% however often one looks. Random labels: models trained on
 some of the audit items, judged by the others.</figcaption>
 </figure>
+{% endif %}
+{% if audit.groups %}
+<div class="scroll"><table>
+<caption>Accuracy by group. The bounds of all groups hold together; lowest upper bound first.</caption>
+<thead>
+<tr><th>Group</th><th class="n">Audit items</th><th class="n">Accuracy</th><th class="n">Interval</th></tr>
+</thead>
+<tbody>
+{% for group in audit.groups[:most] %}
+<tr><th scope="row">{{ group.name or "(no group)" }}</th><td class="n">{{ group.accuracy.n | number }}</td>
+<td class="n">{{ group.accuracy.mean | percent }}</td>
+<td class="n">{{ group.accuracy.low | percent }} to {{ group.accuracy.high | percent }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+{% if audit.groups | length > most %}<p class="more">and {{ audit.groups | length - most }} more</p>{% endif %}
 {% endif %}
 <div class="scroll"><table>
 <caption>Stop labeling? Each rule on its own.</caption>
@@ -39,7 +56,7 @@ def audit(report: Report) -> Markup | None:
     if found is None:
         return None
     words = {True: "yes", False: "no", None: "unknown"}
-    return render(TEMPLATE, audit=found, chart=_chart(found), words=words)
+    return render(TEMPLATE, audit=found, chart=_chart(found), words=words, most=MOST_GROUPS)
 
 
 def _chart(found: Audit) -> Markup | None:

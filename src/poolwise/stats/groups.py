@@ -6,12 +6,14 @@ ICLR 2020, which studies of Waterbirds report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from poolwise.errors import InputError, ShapeError
+from poolwise.stats.anytime import share_interval
+from poolwise.stats.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +62,26 @@ def group_accuracy(truth: Any, predicted: Any, groups: Any) -> GroupAccuracy:
         float(share.mean()),
         float(share.min()),
         names[share.argmin()].item(),
+    )
+
+
+def group_intervals(found: GroupAccuracy, *, look: int = 1, level: float = 0.95) -> tuple[Interval, ...]:
+    """Bound the accuracy of every group, so that all bounds of all groups and looks hold together.
+
+    The error of a look (`anytime.alpha_at`) is shared out evenly among the groups that have items then (Bonferroni), so
+    groups may come and go between looks.
+
+    Parameters
+    ----------
+    found : of items that are a random sample; those of one group are then a random sample of that group
+    look, level : as for `anytime.share_interval`
+
+    Returns
+    -------
+    One exact interval for each of `found.names`.
+    """
+    share = 1 - (1 - level) / len(found.names)
+    return tuple(
+        replace(share_interval(round(accuracy * count), count, look=look, level=share), level=level)
+        for accuracy, count in zip(found.accuracies, found.counts, strict=True)
     )
