@@ -153,6 +153,20 @@ def test_rows_that_do_not_fit_the_pool_leave_it_as_it_was(pool):
         assert len(pool.query("coreset", batch_size=2)) == 2
 
 
+def test_labels_of_no_declared_class_leave_the_pool_as_it_was(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,body,kind\na,x y,cat\nb,x z,dog\n")
+    columns = {"table": table, "text": "body", "id_column": "id"}
+    pool = pw.Pool.create(tmp_path / "t.pool", classes=["cat", "dog"], **columns, label_column="kind")
+    table.write_text("id,body,kind\nc,v w,cat\nd,u v,cow\ne,u z,\n")
+    with pytest.raises(UnknownNameError, match="no class named 'cow'"):
+        pool.add(**columns, label_column="kind")
+    assert pool.n_items == 2
+    table.write_text("id,body,kind\nb,x z,cow\nc,v w,cat\nd,u v,dog\ne,u z,\n")  # b is there: its label is not read
+    assert pool.add(**columns, label_column="kind") == 3
+    assert pool.state().labels.tolist() == [0, 1, 0, 1, -1]
+
+
 def test_added_rows_are_kept_in_the_type_of_the_pool(pool, tmp_path):
     assert pool.add(embeddings=blobs(20, seed=1)[0].astype(np.float16)) == 20
     assert len(pool.query("coreset", batch_size=320)) == 320

@@ -149,9 +149,9 @@ class Pool:
 
         Raises
         ------
-        InputError, ShapeError
-            If rows are there already, do not have the width of those that are there, or hold NaN or inf; nothing is
-            added then.
+        InputError, ShapeError, UnknownNameError
+            If rows are there already, do not have the width of those that are there, or hold NaN or inf, or a label is
+            none of the declared classes; nothing is added then.
         """
         start = self.n_items
         opened = open_source(**source)
@@ -165,11 +165,14 @@ class Pool:
                 f"{len(items) - len(new)} of {len(items)} rows have an item_id that pool {self.store.name!r} already "
                 f"holds, such as {next(i.item_id for i in items if i.item_id in known)!r}; pass only new rows."
             )
+        use_labels = source.get("label_column") is not None
+        if use_labels:
+            self.store.check_labels(_given_labels(opened, start, new))
         if opened.embeddings is not None:
             _check_embeddings(self.store, opened.embeddings)
         added = self.store.append_items([items[pos] for pos in new])
         if len(added):
-            _take(self.store, opened, added.start, source.get("label_column") is not None, new)
+            _take(self.store, opened, added.start, use_labels, new)
         return len(added)
 
     def embed(
@@ -530,13 +533,19 @@ def _with_source_labels(source: Source) -> Iterable[Item]:
 
 def _take(store: PoolStore, source: Source, start: int, use_labels: bool, new: Sequence[int] | None = None) -> None:
     """Store what came with the items: ready-made embeddings, and labels if they count as given."""
-    positions = range(len(source.items)) if new is None else new
     if source.embeddings is not None:
         _store_embeddings(store, source.embeddings, start)
-    if use_labels and source.labels is not None:
-        given = [(start + k, source.labels[pos]) for k, pos in enumerate(positions)]
-        rows = [Annotation(index, label, source="source") for index, label in given if label is not None]
-        store.annotate(rows, allow_unasked=True)
+    if use_labels:
+        store.annotate(
+            _given_labels(source, start, range(len(source.items)) if new is None else new), allow_unasked=True
+        )
+
+
+def _given_labels(source: Source, start: int, positions: Sequence[int]) -> list[Annotation]:
+    """Labels that came with the items at some positions of a source, as answers for the items from `start` on."""
+    labels = source.labels or [None] * len(source.items)
+    given = [(start + k, labels[pos]) for k, pos in enumerate(positions)]
+    return [Annotation(index, label, source="source") for index, label in given if label is not None]
 
 
 def _given_blocks(store: PoolStore, value: Any) -> tuple[int, Iterator[tuple[int, Array]], Any]:

@@ -354,6 +354,10 @@ class PoolStore:
             ledger.insert_annotations(connection, annotations, numbers, ledger.next_round(connection))
         return len(annotations)
 
+    def check_labels(self, annotations: Sequence[Annotation]) -> None:
+        """Record nothing, and raise the UnknownNameError that `annotate` would raise."""
+        self._new_classes(self.classes, annotations)
+
     def annotations(self) -> list[Annotation]:
         """List all answers in the order in which they came, corrections included."""
         with self._database.read() as connection:
@@ -531,12 +535,15 @@ class PoolStore:
 
     def _class_numbers(self, connection: sqlite3.Connection, annotations: Sequence[Annotation]) -> dict[str, int]:
         names = ledger.class_names(connection)
+        added = sorted(self._new_classes(names, annotations), key=_natural)
+        ledger.add_classes(connection, len(names), added)
+        return {name: number for number, name in enumerate([*names, *added])}
+
+    def _new_classes(self, names: Sequence[str], annotations: Sequence[Annotation]) -> set[str]:
         new = {a.label for a in annotations} - {SKIP, NOT_OF_INTEREST, *names}
         if new and self.classes_declared:
             raise _unknown_label(annotations, new, names)
-        added = sorted(new, key=_natural)
-        ledger.add_classes(connection, len(names), added)
-        return {name: number for number, name in enumerate([*names, *added])}
+        return new
 
 
 class Settings(MutableMapping[str, Any]):
