@@ -279,7 +279,7 @@ def test_a_damaged_or_newer_manifest_is_explained(arrays: PoolArrays, x: np.ndar
         arrays.read(NAME)
     for text in ("{", "[]", "{}", json.dumps({**record, "parts": [{"file": "x"}]})):
         path.write_text(text)
-        with pytest.raises(CorruptArrayError, match="is no manifest"):
+        with pytest.raises(CorruptArrayError, match=r"is no manifest.*elsewhere move this file away"):
             arrays.read(NAME)
 
 
@@ -426,6 +426,16 @@ def test_a_read_only_place_is_explained(
     monkeypatch.setattr(files.Path, "open", refuse)
     with pytest.raises(StoreError, match=r"read-only.*cp -r"):
         arrays.write_part(NAME, 100, x)
+
+
+def test_too_many_open_files_are_explained(tmp_path: Path, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    np.save(tmp_path / "part-0.npy", x)
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(StoreError, match=r"'.*part-0\.npy'.*ulimit -n.*fewer, larger"):
+        open_rows(tmp_path)
 
 
 # --- at once --------------------------------------------------------------------------------------------------

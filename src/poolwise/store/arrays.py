@@ -534,7 +534,9 @@ def _parse_manifest(text: str, path: Path, name: str) -> ArrayInfo:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArrayError(
-            f"{str(path)!r} is no manifest of an array ({error}). Remove its directory and compute the array again."
+            f"{str(path)!r} is no manifest of an array ({error}). In a pool, remove its directory and compute the "
+            "array again; elsewhere move this file away, and the .npy files beside it are read in the order of "
+            "their names."
         ) from error
 
 

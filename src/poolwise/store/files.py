@@ -18,6 +18,7 @@ from poolwise.errors import StoreError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
 LOCK_TIMEOUT_S = 60.0
 
 
@@ -105,6 +106,11 @@ def store_error(path: Path, error: OSError) -> StoreError:
         return disk_full(path)
     if error.errno in READ_ONLY:
         return read_only(path)
+    if error.errno in TOO_MANY:
+        return StoreError(
+            f"cannot open {str(path)!r}: this process may not have more files open at once. "
+            "Raise the limit (`ulimit -n 65536`), or join the files into fewer, larger ones."
+        )
     return StoreError(
         f"cannot access {str(path)!r}: {error.strerror or error}. Check the path and the disk, run again."
     )
