@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
+import typer.main
 
-from poolwise.cli.main import VERBS
+from poolwise.cli.main import VERBS, app
 
 STARTING_POINT = {
     "init": "photos",
@@ -58,3 +59,24 @@ def test_help_is_printed(verb, poolwise):
 
 def test_version(poolwise):
     assert poolwise("--version").out.startswith("poolwise 0.")
+
+
+def options_below(command, path="poolwise"):
+    """Every (command line, parameter) of the whole tree of commands."""
+    for parameter in command.params:
+        yield path, parameter
+    for name, child in getattr(command, "commands", {}).items():
+        yield from options_below(child, f"{path} {name}")
+
+
+def test_every_option_and_argument_of_every_command_is_explained():
+    found = list(options_below(typer.main.get_command(app)))
+    assert len(found) > 100
+    assert [(path, parameter.name) for path, parameter in found if not getattr(parameter, "help", None)] == []
+
+
+@pytest.mark.parametrize("command", ["audit", "auto explain", "status", "report", "release"])
+def test_a_pool_that_is_not_there_is_told_alike_by_all_verbs(command, poolwise):
+    answer = poolwise(f"{command} nosuch.pool")
+    assert answer.code == 1
+    assert "Create one with `poolwise init nosuch.pool" in answer.err

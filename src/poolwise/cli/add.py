@@ -26,6 +26,8 @@ def add(
 ) -> None:
     """Append the items of a source that the pool does not have yet; existing items keep their index.
 
+    An item that the pool has is known by its id. Rows of --embeddings have none without --id-column: all count as new.
+
     Example:  poolwise add birds.pool --images photos/
     """
     opened = Pool.open(pool)

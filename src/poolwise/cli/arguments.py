@@ -10,6 +10,14 @@ import typer
 PoolDir = Annotated[Path, typer.Argument(metavar="POOL", help="A pool directory.")]
 """Whether it is a pool is checked on opening it, which says what to type if it is none."""
 
+Setting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="An option of the strategy (`poolwise strategies NAME` lists them); say it again for more.",
+    ),
+]
 Engine = Annotated[str, typer.Option(help="Where the workers run: local (threads), processes, or ray.")]
 Workers = Annotated[int, typer.Option(min=1, help="Workers that share the rows; the batch stays the same.")]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster; default: start Ray here.")]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json, show_progress
 from poolwise.pool import Pool
 
 
 def audit(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     target: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Accuracy that would be enough, such as 0.9.")
     ] = None,

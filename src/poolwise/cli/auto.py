@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 import poolwise.pool  # noqa: F401  (registers every strategy)
 from poolwise.auto.explain import explain as explain_pool
 from poolwise.auto.explain import in_words
+from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import echo_json
 from poolwise.store.pool import PoolStore
 
@@ -26,7 +26,7 @@ def about() -> None:
 
 @auto_app.command("explain")
 def explain(
-    pool: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A pool directory.")],
+    pool: PoolDir,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say for each batch what was trusted (strategies, head quality, filter), why, and where the time went.

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from poolwise.cli.arguments import Address, Device, Engine, PoolDir, Rounds, Workers
+from poolwise.cli.arguments import Address, Device, Engine, PoolDir, Rounds, Setting, Workers
 from poolwise.cli.around import (
     Beta,
     Keep,
@@ -35,7 +35,7 @@ def query(
     pool: PoolDir,
     strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    setting: Setting = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed and the batch number.")] = None,
     ood: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from poolwise.cli.arguments import PoolDir
+from poolwise.cli.arguments import PoolDir, Setting
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share, tell_of_audit
 from poolwise.cli.output import echo_csv, echo_json, say, show_progress
 from poolwise.cli.query import DEFAULT_STRATEGY
@@ -21,7 +21,7 @@ def round_(
     labels: Annotated[Path | None, typer.Option(help="Labels of the last batch, as for `import`.")] = None,
     strategy: Annotated[str, typer.Option(help="A name from `poolwise strategies`.")] = DEFAULT_STRATEGY,
     batch_size: Annotated[int, typer.Option(min=1, help="Items to ask for.")] = 100,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    setting: Setting = None,
     audit: AuditShare = None,
     no_audit: NoAudit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,

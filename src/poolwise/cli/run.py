@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from poolwise.cli.arguments import PoolDir
+from poolwise.cli.arguments import PoolDir, Setting
 from poolwise.cli.audit_options import AuditShare, NoAudit, audit_share
 from poolwise.cli.output import echo_json, echo_table, say, show_progress
 from poolwise.cli.query import DEFAULT_STRATEGY
@@ -30,7 +30,7 @@ def run(
     ] = 0.2,
     first: Annotated[str, typer.Option(help="Strategy of the first batch, if the other needs labels.")] = "typiclust",
     wait: Annotated[bool, typer.Option(help="Without an oracle: wait for labels instead of stopping.")] = False,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    setting: Setting = None,
     audit: AuditShare = None,
     no_audit: NoAudit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -23,7 +23,12 @@ def sample(
         int | None, typer.Option(min=1, help="Models, or perturbations for noise; default as the source says.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the pool's seed.")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="OPTION=VALUE", help="An option of the source, such as hidden=64; say it again for more."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fit many small models on the labels so far, and keep what each says about every item.

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 import poolwise.pool  # noqa: F401  (registers every strategy)
-from poolwise.cli.arguments import Address, Device, Engine, Rounds, Workers
+from poolwise.cli.arguments import Address, Device, Engine, Rounds, Setting, Workers
 from poolwise.cli.around import Beta, Keep, MaxPerGroup, Stochastic, Within, all_options, read_values
 from poolwise.cli.output import echo_csv, echo_json, say, show_progress, tell_of_workers
 from poolwise.errors import InputError
@@ -67,7 +67,7 @@ def select(
         typer.Option("--array", metavar="NAME=FILE", help="Any other array a strategy names, such as prob_samples."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same batch.")] = 0,
-    setting: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE")] = None,
+    setting: Setting = None,
     device: Device = None,
     engine: Engine = "local",
     workers: Workers = 1,
