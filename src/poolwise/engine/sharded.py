@@ -131,9 +131,9 @@ def _mase_part(job: Job) -> TopPart:
 
 
 def _lead_mase(job: Job, team: Team) -> Picks:
-    boundaries = Boundaries(np.asarray(job.arrays["head_weight"]))
     picks = lead_top(job, team)
-    return mase_strategy.explained(boundaries, job.arrays["logits"], picks.indices, np.asarray(picks.scores))
+    sides = mase_strategy.Sides(Boundaries(np.asarray(job.arrays["head_weight"])), job.arrays["logits"])
+    return mase_strategy.explained(sides, picks.indices, np.asarray(picks.scores))
 
 
 class BasePart:

@@ -152,7 +152,8 @@ class Affine:
     """
 
     def __init__(self, weight: Array, bias: Array, dtype: np.dtype[Any]) -> None:
-        self.weight = np.ascontiguousarray(weight, dtype=dtype)
+        # float64 is for few rows: turning the weights over would cost more than their product
+        self.weight = np.asarray(weight, dtype=dtype, order="C" if dtype == np.float32 else "K")
         self.bias = bias.astype(dtype)
         self._there: dict[str, tuple[Any, Any]] = {}
         self._scratch = Scratch()
@@ -177,7 +178,8 @@ class Affine:
         assert name is not None
         used("logits of the head")
         if name not in self._there:
-            weight, bias = (torch().from_numpy(alias(a)).to(name) for a in (self.weight, self.bias))
+            constants = (np.ascontiguousarray(a) for a in (self.weight, self.bias))
+            weight, bias = (torch().from_numpy(alias(a)).to(name) for a in constants)
             self._there[name] = weight, bias
         weight, bias = self._there[name]
         return torch().addmm(bias, x, weight)

@@ -47,9 +47,6 @@ SUM = 2.0**-24
 TINIEST = 1e-30
 """Matrix units take numbers below 1.2e-38 as zero; bounds leave room for more than that."""
 
-WORTH = 0.5
-"""Share of the rows left that better logits must be likely to rule out."""
-
 WIDEST = 1024
 """Rows wider than this get no better logits: measured with 2048, those cost more than they saved."""
 
@@ -151,6 +148,7 @@ class CoarseHead:
         once = [_length(given), _length(lost) + sums, known]
         more = [2.0**-8 * _length(near) + _length(lost), _length(twice) + 3 * sums, known]
         self._once, self._more = (ROOM * np.array(bound, dtype=np.float32) for bound in (once, more))  # (3, C)
+        self._typical = self._once[:2] + self._once[:2].mean(axis=1, keepdims=True)  # of a gap to a class like most
 
     def open_rows(self, x: FloatArray, misses: Callable[[Bounds], BoolArray], mass: bool) -> IndexArray | None:
         """Positions of the rows that may not miss, for all that is known of their logits; None if x is not all finite.
@@ -170,13 +168,14 @@ class CoarseHead:
         left = np.flatnonzero(~misses(bounds))
         if x.shape[1] > WIDEST:
             return left
-        doubt = 2 * lengths[left] @ self._once[:2].max(axis=1)
-        if np.count_nonzero(misses(bounds.of(left).sharper(doubt))) < WORTH * len(left):
+        doubt = np.einsum("ij,ji->i", lengths[left], self._typical[:, bounds.top[left]])
+        hope = np.flatnonzero(misses(bounds.of(left).sharper(doubt)))
+        if len(hope) < SAME:
             return left
-        both = self._halves(len(left), 2 * x.shape[1])
-        self._forms.lost_and_near(x, left, both)
-        more = self._product(both, self._both)
-        return left[~misses(self._bounds(z, left, more, self._more, lengths, mass))]
+        again, both = left[hope], self._halves(len(hope), 2 * x.shape[1])
+        self._forms.lost_and_near(x, again, both)
+        better = self._bounds(z, again, self._product(both, self._both), self._more, lengths, mass)
+        return np.asarray(np.delete(left, hope[misses(better)]))
 
     def logits(self, x: FloatArray) -> FloatArray:
         """Compute (n, C) logits in float32, by torch: the threads of two libraries would be in each other's way."""

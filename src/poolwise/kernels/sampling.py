@@ -101,7 +101,11 @@ def stream_scores(
 
 
 def stream_top(
-    score: FloatScore, rows: Mapping[str, Rows], indices: IndexArray, count: int
+    score: FloatScore,
+    rows: Mapping[str, Rows],
+    indices: IndexArray,
+    count: int,
+    exact: Callable[[IndexArray], FloatArray] | None = None,
 ) -> tuple[IndexArray, FloatArray]:
     """Keep the `count` rows with the highest scores; better score first, then lower pool index.
 
@@ -112,6 +116,8 @@ def stream_top(
     rows : arrays to stream
     indices : (n,) int64 pool indices, sorted
     count : 1 <= count <= n
+    exact : float64 scores of (n,) sorted pool indices, the same as `score` gives, where the caller has use for more of
+        what comes up there
 
     Returns
     -------
@@ -127,9 +133,10 @@ def stream_top(
     One pass in float32 and O(count) rows again in float64; memory one block and O(count).
     """
 
-    def exact(chosen: IndexArray, slots: IndexArray) -> NDArray[np.float64]:
+    def values(chosen: IndexArray, slots: IndexArray) -> NDArray[np.float64]:
         ordered, back = np.unique(chosen, return_inverse=True)
-        return np.asarray(-stream_scores(score, rows, ordered)[back], dtype=np.float64)
+        known = stream_scores(score, rows, ordered) if exact is None else exact(ordered)
+        return np.asarray(-known[back], dtype=np.float64)
 
     if 2 * count >= len(indices) or len(indices) <= SMALL:
         scores = stream_scores(score, rows, indices)
@@ -144,9 +151,9 @@ def stream_top(
 
     depth = min(count + count // 4 + SAMPLE, len(indices))  # rows to spare, should float32 be worse than in the sample
     slack, guess = _learned(score, rows, indices, depth)
-    lists = fill(offer_all, np.array([depth]), exact, slack, first=np.array([count]), guess=guess)
-    found, values = lists.of(0)
-    return found, -values
+    lists = fill(offer_all, np.array([depth]), values, slack, first=np.array([count]), guess=guess)
+    found, distances = lists.of(0)
+    return found, -distances
 
 
 def _learned(

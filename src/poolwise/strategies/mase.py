@@ -18,6 +18,9 @@ from poolwise.kernels.scores_device import NearestBoundary
 from poolwise.registry import strategy
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Picks, Rows
 
+SIDES_ROWS = 1024
+"""Rows whose float64 logits are held at a time."""
+
 
 @strategy(
     "mase",
@@ -49,8 +52,9 @@ def mase(logits: Rows, head_weight: Array, unlabeled: IndexArray, *, batch_size:
     `equal_class_pairs` counts such pairs.
     """
     boundaries = Boundaries(np.asarray(head_weight))
-    indices, scores = stream_top(nearness(boundaries), {"logits": logits}, unlabeled, batch_size)
-    return explained(boundaries, logits, indices, scores)
+    sides = Sides(boundaries, logits)
+    indices, scores = stream_top(nearness(boundaries), {"logits": logits}, unlabeled, batch_size, sides.nearness)
+    return explained(sides, indices, scores)
 
 
 def nearness(boundaries: Boundaries) -> Screened:
@@ -68,12 +72,38 @@ def nearness(boundaries: Boundaries) -> Screened:
     return Screened(score, above, NearestBoundary(boundaries), misses)
 
 
-def explained(boundaries: Boundaries, logits: Rows, indices: IndexArray, scores: FloatArray) -> Picks:
+class Sides:
+    """Float64 distances to the nearest boundary, and the classes on both sides of it; logits are computed once."""
+
+    def __init__(self, boundaries: Boundaries, logits: Rows) -> None:
+        self.boundaries, self.logits = boundaries, logits
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def nearness(self, indices: IndexArray) -> FloatArray:
+        """Return the scores of (n,) pool indices."""
+        scores = np.empty(len(indices), dtype=np.float64)
+        for start in range(0, len(indices), SIDES_ROWS):
+            here = indices[start : start + SIDES_ROWS]
+            distances, predicted, rival = self.boundaries.distances(load_rows(self.logits, here, np.float64))
+            scores[start : start + len(here)] = -distances[np.arange(len(here)), predicted]
+            self._known |= zip(here.tolist(), zip(predicted.tolist(), rival.tolist(), strict=True), strict=True)
+        return scores
+
+    def of(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Return the predicted classes of (n,) pool indices, and those behind the nearest boundaries."""
+        unknown = np.array([i for i in indices.tolist() if i not in self._known], dtype=np.int64)
+        self.nearness(np.sort(unknown))
+        predicted, rival = np.array([self._known[i] for i in indices.tolist()], dtype=np.int64).reshape(-1, 2).T
+        return predicted, rival
+
+
+def explained(sides: Sides, indices: IndexArray, scores: FloatArray) -> Picks:
     """Add the classes on both sides of the nearest boundary."""
-    _, predicted, rival = boundaries.distances(load_rows(logits, indices, np.float64))
+    predicted, rival = sides.of(indices)
+    pairs = sides.boundaries.equal_pairs
     return Picks(
         indices,
         scores,
         components={"distance": -scores, "predicted": predicted, "rival": rival},
-        notes={"equal_class_pairs": boundaries.equal_pairs} if boundaries.equal_pairs else {},
+        notes={"equal_class_pairs": pairs} if pairs else {},
     )
