@@ -136,11 +136,6 @@ class Pool:
         """Class names, in the order of their numbers."""
         return self.store.classes
 
-    @property
-    def has_embeddings(self) -> bool:
-        """Whether the pool has embeddings, perhaps not yet of items that were added since."""
-        return loop.embeddings_name(self.store) is not None
-
     def add(self, **source: Any) -> int:
         """Append the items of a source that are new; returns how many. Arguments as for `create`.
 
@@ -194,12 +189,14 @@ class Pool:
             before, else pixels for images and tfidf for texts
         weights : local .safetensors file or model folder instead of the hub
         device : "auto", "cpu" or "cuda"
-        repair : first drop parts that are damaged, so that they are made again
+        repair : first drop parts that are damaged, so that they are made again (given embeddings: read again)
         engine, workers, address : who embeds the parts: "local" (threads), "processes" or "ray"
         """
         file = self.store.source.get("file")
-        if self.store.source.get("kind") == "arrays" and file and self.store.arrays.missing_rows(GIVEN, self.n_items):
-            _store_embeddings(self.store, file, 0)  # goes on where a stopped `create` was
+        if self.store.source.get("kind") == "arrays" and file:
+            read = _read_given_again(self.store, file, repair)
+            if read is not None:
+                return read
         where: dict[str, Any] = {"engine": engine, "workers": workers, "address": address}
         return embed_pool(self.store, backbone, weights=weights, device=device, repair=repair, **where)
 
@@ -571,6 +568,21 @@ def _store_embeddings(store: PoolStore, value: Any, start: int) -> None:
             work.advance(len(block))
     done = {"array": GIVEN, "backbone": "given", "weights": None}
     store.settings[EMBEDDED] = {**store.settings.get(EMBEDDED, {}), "embeddings": done}
+
+
+def _read_given_again(store: PoolStore, file: str, repair: bool) -> EmbedReport | None:
+    """Go on where a stopped `create` was; None if nothing was missing, or still is (rows that came from elsewhere)."""
+    begun = time.perf_counter()
+    if repair and GIVEN in store.arrays:
+        store.arrays.drop_corrupt(GIVEN)
+    missing = sum(map(len, store.arrays.missing_rows(GIVEN, store.n_items)))
+    if not missing:
+        return None
+    _store_embeddings(store, file, 0)
+    if store.arrays.missing_rows(GIVEN, store.n_items):
+        return None
+    width, seconds = store.arrays.info(GIVEN).row_shape[0], time.perf_counter() - begun
+    return EmbedReport(GIVEN, "given", "", width, store.n_items, missing, {}, (), seconds)
 
 
 def _plain_answer(label: str) -> str:

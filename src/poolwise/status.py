@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -125,11 +126,12 @@ def status_of(store: PoolStore, learner: Learner | None = None) -> Status:
 
 
 def _next_step(store: PoolStore, n_embedded: int, n_asked: int, n_free: int, trained: bool) -> str:
+    pool = shlex.quote(str(store.path))
     if n_embedded < store.n_items:
-        return f"poolwise embed {store.path}"
+        return f"poolwise embed {pool}"
     if n_asked:
-        return f"poolwise import {store.path} labels.csv   (columns item_id,label)"
+        return f"poolwise import {pool} labels.csv   (columns item_id,label)"
     if not n_free:
-        return f"poolwise report {store.path}"
+        return f"poolwise report {pool}"
     strategy = "" if trained else " --strategy typiclust"
-    return f"poolwise query {store.path}{strategy} --batch-size {min(50, n_free)}"
+    return f"poolwise query {pool}{strategy} --batch-size {min(50, n_free)}"

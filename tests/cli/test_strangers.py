@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 
@@ -74,6 +75,28 @@ def test_the_next_step_asks_for_no_more_than_there_is(poolwise, tmp_path):
     command = made.err.removeprefix("Next: poolwise ").strip()
     assert "--batch-size 6" in command
     assert poolwise(command).code == 0
+
+
+def test_the_next_step_can_be_pasted_where_the_name_of_a_pool_has_a_space(poolwise, tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(6, dtype=np.float32))
+    made = poolwise("init 'my birds.pool' --embeddings x.npy")
+    assert poolwise(made.err.removeprefix("Next: poolwise ").strip()).code == 0
+
+
+@pytest.mark.parametrize(("command", "harm"), [("embed", "gone"), ("embed --repair", "cut")])
+def test_given_embeddings_that_were_damaged_are_read_again_from_their_file(poolwise, tmp_path, command, harm):
+    np.save(tmp_path / "x.npy", np.eye(6, dtype=np.float32))
+    assert poolwise("init p --embeddings x.npy").code == 0
+    (part,) = (tmp_path / "p" / "arrays").rglob("*.npy")
+    if harm == "gone":
+        shutil.rmtree(part.parent)
+    else:
+        part.write_bytes(part.read_bytes()[:100])
+    assert poolwise("query p --strategy coreset --batch-size 2").code == 1
+    answer = poolwise(f"{command} p")
+    assert answer.code == 0
+    assert answer.out.startswith("given: 6 items embedded")
+    assert poolwise("query p --strategy coreset --batch-size 2").code == 0
 
 
 def test_import_counts_answers_one_in_the_singular(labeled, tmp_path):
