@@ -36,7 +36,7 @@ GAIN = 2.0
 """How many times as fast as float32 products those of bfloat16 must be to be used."""
 
 TRIES = 12
-"""Products of each kind that are timed, in 60 ms; the fastest counts, as others may have the processor meanwhile."""
+"""Products of each kind that are timed, in 60 ms."""
 
 ROOM = 1.001
 """Bounds are wider by this factor, as lengths are sums in float32."""
@@ -75,17 +75,19 @@ def load() -> bool:
 def gain() -> float:
     """Measure how many times as fast as float32 products this processor multiplies bfloat16."""
     there, side = backend.torch(), 512
-    x = np.ones((2 * side, side), dtype=np.float32)
-    rounded = there.from_numpy(x).bfloat16()
+    whole = there.ones(2 * side, side)
 
-    products: tuple[Callable[[], Any], ...] = (lambda: x @ x[:side], lambda: there.mm(rounded, rounded[:side]))
-    seconds: list[list[float]] = [[], []]
-    for _ in range(TRIES):
-        for product, times in zip(products, seconds, strict=True):
+    def least(x: Any) -> float:
+        """The time of a product; the fastest of many counts, as others may have the processor meanwhile."""
+        seconds = []
+        for _ in range(TRIES):
             start = time.perf_counter()
-            product()
-            times.append(time.perf_counter() - start)
-    return min(seconds[0]) / min(seconds[1])
+            there.mm(x, x[:side])
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    with backend.full_precision(there):
+        return least(whole) / least(whole.bfloat16())
 
 
 def head_for(logits: LinearLogits, n_rows: int) -> CoarseHead | None:
