@@ -106,6 +106,18 @@ def test_import_counts_answers_one_in_the_singular(labeled, tmp_path):
     assert labeled("import birds.pool labels.csv").out == "9 answers recorded\n"
 
 
+def test_import_tells_of_items_with_different_labels_and_takes_the_last(labeled, tmp_path):
+    first, second = (row["item_id"] for row in labeled("query birds.pool --waiting --json").json()["batch"][:2])
+    (tmp_path / "twice.csv").write_text(f"item_id,label\n{first},wren\n{second},wren\n{first},robin\n{second},wren\n")
+    answer = labeled("import birds.pool twice.csv")
+    assert answer.code == 0
+    assert f"1 item with different labels in this file, such as {first!r} ('wren', 'robin')" in answer.err
+    assert labeled("export birds.pool out.csv").code == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        assert {row["item_id"]: row["label"] for row in csv.DictReader(file)} == {first: "robin", second: "wren"}
+    assert "different" not in labeled("import birds.pool labels.csv").err
+
+
 def test_an_audited_pool_is_not_told_to_begin_auditing():
     metrics = {"accuracy_out_of_fold": 0.5}
     assert "--audit" in _quality(metrics, 1, audited=False)[0]

@@ -10,6 +10,7 @@ import typer
 
 from poolwise.cli.arguments import PoolDir
 from poolwise.cli.output import counted, echo_json, say
+from poolwise.exporters.read_labels import LabelRow, read_labels
 from poolwise.pool import Pool
 
 
@@ -28,7 +29,7 @@ def import_labels(
     known = opened.classes
     count = opened.import_labels(file, annotator=annotator, allow_unasked=allow_unasked)
     new = opened.classes[len(known) :]
-    for line in about_new_classes(known, new):
+    for line in (*about_new_classes(known, new), *about_contradictions(read_labels(file))):
         say(line)
     if as_json:
         echo_json({"imported": count, "new_classes": new, **opened.status().to_dict()})
@@ -48,3 +49,18 @@ def about_new_classes(known: Sequence[str], new: Sequence[str]) -> list[str]:
                 f"{name!r} and {first!r} count as two classes; if that is a slip, correct the file, import again"
             )
     return lines
+
+
+def about_contradictions(rows: Sequence[LabelRow]) -> list[str]:
+    """Say which items a file gives different labels, as two annotators or a slip of the pen do."""
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        labels.setdefault(row.item_id, []).append(row.label)
+    differ = {item: given for item, given in labels.items() if len(set(given)) > 1}
+    if not differ:
+        return []
+    item, given = next(iter(differ.items()))
+    return [
+        f"{counted(len(differ), 'item')} with different labels in this file, such as {item!r} "
+        f"({', '.join(map(repr, given))}): all are kept, the last counts"
+    ]
