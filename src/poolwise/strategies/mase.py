@@ -77,7 +77,7 @@ class Sides:
 
     def __init__(self, boundaries: Boundaries, logits: Rows) -> None:
         self.boundaries, self.logits = boundaries, logits
-        self._known: dict[int, tuple[int, int]] = {}
+        self._known = [np.empty((3, 0), dtype=np.int64)]  # pool indices, predicted classes, rivals
 
     def nearness(self, indices: IndexArray) -> FloatArray:
         """Return the scores of (n,) pool indices."""
@@ -86,15 +86,16 @@ class Sides:
             here = indices[start : start + SIDES_ROWS]
             distances, predicted, rival = self.boundaries.distances(load_rows(self.logits, here, np.float64))
             scores[start : start + len(here)] = -distances[np.arange(len(here)), predicted]
-            self._known |= zip(here.tolist(), zip(predicted.tolist(), rival.tolist(), strict=True), strict=True)
+            self._known.append(np.stack([here, predicted, rival]))
         return scores
 
     def of(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
         """Return the predicted classes of (n,) pool indices, and those behind the nearest boundaries."""
-        unknown = np.array([i for i in indices.tolist() if i not in self._known], dtype=np.int64)
-        self.nearness(np.sort(unknown))
-        predicted, rival = np.array([self._known[i] for i in indices.tolist()], dtype=np.int64).reshape(-1, 2).T
-        return predicted, rival
+        self.nearness(np.setdiff1d(indices, np.concatenate(self._known, axis=1)[0]))
+        known, predicted, rival = np.concatenate(self._known, axis=1)
+        order = np.argsort(known)
+        found = order[np.searchsorted(known, indices, sorter=order)]
+        return predicted[found], rival[found]
 
 
 def explained(sides: Sides, indices: IndexArray, scores: FloatArray) -> Picks:
