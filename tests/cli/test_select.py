@@ -98,3 +98,12 @@ def test_the_batch_is_also_written_to_a_file(poolwise, files):
     answer = poolwise("select --strategy coreset --embeddings x.npy --batch-size 3 --out batch.json")
     record = json.loads((folder / "batch.json").read_text())
     assert [row["index"] for row in record["batch"]] == picked(answer)
+
+
+def test_a_stopped_choice_does_not_claim_to_have_saved_anything(poolwise, files, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(select_module, "select_arrays", stop)
+    answer = poolwise("select --strategy coreset --embeddings x.npy --batch-size 3")
+    assert (answer.code, answer.out, answer.err) == (130, "", "stopped\n")

@@ -38,6 +38,9 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for any wrong command line."""
 
 
+KEPT = "; what was finished is saved, and the same command continues from there"
+
+
 class Verbs(TyperGroup):
     """All verbs; being stopped and losing the reader of the output end a command quietly."""
 
@@ -47,7 +50,8 @@ class Verbs(TyperGroup):
             answer = super().invoke(ctx)
             sys.stdout.flush()
         except KeyboardInterrupt:
-            print("stopped; what was finished is saved, and the same command continues from there", file=sys.stderr)
+            saved = "" if ctx.invoked_subcommand == "select" else KEPT  # it writes at its end only
+            print(f"stopped{saved}", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # `poolwise ... | head` closes our output early, which is no error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
