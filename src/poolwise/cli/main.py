@@ -107,12 +107,18 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UsageError as error:
         code = tell_usage(error)
-    except (PoolwiseError, OSError) as error:
-        told = error if isinstance(error, PoolwiseError) else store_error(Path(error.filename or "."), error)
-        print(f"error: {' '.join(str(told).split())}", file=sys.stderr)
-        code = 1
+    except PoolwiseError as error:
+        code = tell(error)
+    except OSError as error:
+        code = tell(store_error(Path(error.filename), error) if isinstance(error.filename, str) else error)
     if code:
         sys.exit(code)
+
+
+def tell(error: Exception) -> int:
+    """Print an error as one line."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
 
 
 def tell_usage(error: Any) -> int:

@@ -8,12 +8,15 @@ from poolwise.report.charts.svg import NARROW, Scale, element, picture, shorten,
 from poolwise.stats.ranks import CriticalDifference
 
 ROW_PX, LEFT_PX, BAR_PX = 24.0, 130.0, 8.0
+BARS_PX = 72.0
+"""Most room for the bars; many stand closer."""
 
 
 def rank_rows(found: CriticalDifference) -> Markup:
     """Draw the mean ranks from best to worst, top to bottom; `stats.ranks.critical_difference_svg` is the wide form."""
     k = len(found.names)
-    right = NARROW - 8 - BAR_PX * len(found.groups)
+    step = min(BAR_PX, BARS_PX / max(1, len(found.groups)))
+    right = NARROW - 8 - step * len(found.groups)
     x = Scale((1.0, float(k)), (LEFT_PX, right - 6))
     bottom = 8 + ROW_PX * k
     marks = []
@@ -26,7 +29,7 @@ def rank_rows(found: CriticalDifference) -> Markup:
         marks.append(element("text", label, class_="label", x=LEFT_PX - 12, y=y + 4, text_anchor="end"))
         marks.append(element("circle", class_="dot", cx=x(rank), cy=y, r=4.5))
     for level, (first, last) in enumerate(found.groups):
-        across = right + BAR_PX * (level + 0.5)
+        across = right + step * (level + 0.5)
         marks.append(
             element("line", class_="joined", x1=across, x2=across, y1=middles[first] - 6, y2=middles[last] + 6)
         )
