@@ -63,6 +63,13 @@ def test_a_killed_worker_is_replaced_and_the_batch_is_that_of_one_process(tmp_pa
     assert len(watched) == 4 and all(process.poll() is not None for process in watched)
 
 
+def test_a_worker_says_nothing_of_its_own_start(tmp_path):
+    with processes.started(1, tmp_path) as [worker]:  # its last line is told when it is lost
+        worker.stdin.close()
+        worker.wait(60)
+    assert "RuntimeWarning" not in (tmp_path / "worker-0.log").read_text(encoding="utf-8")
+
+
 def test_an_error_of_the_last_worker_arrives_and_everybody_ends(tmp_path, watched):
     x = np.random.default_rng(0).normal(size=(300_000, 2)).astype(np.float32)  # spilled: larger than a message
     x[-1] = np.nan

@@ -27,6 +27,9 @@ from poolwise.types import IndexArray, Picks
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GRACE_S = 5.0
 
+QUIET = ("-W", "ignore::RuntimeWarning:runpy")
+"""Options of Python: that the module to run is imported by its own package is no news, but it was a log's last line."""
+
 
 def setups(
     plan: Plan, before: IndexArray, scratch: Path, settings: Settings, meeting_place: str
@@ -136,7 +139,7 @@ def started(count: int, logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
             with (logs / f"worker-{rank}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "poolwise.engine.worker"],
+                        [sys.executable, *QUIET, "-m", "poolwise.engine.worker"],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=log,
