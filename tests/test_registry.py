@@ -124,3 +124,9 @@ def test_no_option_is_hidden_by_an_argument_of_select() -> None:
         spec.name: sorted(taken & set(spec.options)) for spec in STRATEGIES.entries() if taken & set(spec.options)
     }
     assert clashes == {}
+
+
+@pytest.mark.parametrize("name", [3, None, ("margin",)])
+def test_a_name_that_is_no_text_is_an_unknown_one(name: object) -> None:
+    with pytest.raises(UnknownNameError, match="no strategy named"):
+        STRATEGIES[name]  # type: ignore[index]

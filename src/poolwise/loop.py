@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from poolwise.chance import rng_for
-from poolwise.errors import ArrayMissingError, BudgetError, InputError, OptionError, ShapeError
+from poolwise.errors import ArrayMissingError, BudgetError, InputError, ShapeError
 from poolwise.kernels.blocks import as_rows, load_rows, read_rows
 from poolwise.progress import task
-from poolwise.query import HERE, Where, choose, group_numbers
+from poolwise.query import HERE, Where, check_whole, choose, group_numbers
 from poolwise.reduce import NEEDS
 from poolwise.registry import DETECTORS, STRATEGIES, StrategySpec, check_options
 from poolwise.reserve import Draw, draw, mix, plan_of, set_plan, slices, training_state
@@ -301,8 +301,7 @@ def choose_batch(
 ) -> Selection:
     """Choose a batch for one state of the pool, with its audit slice drawn first, without recording it."""
     free = queryable(store, state)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise OptionError(f"batch_size must be a whole number; got {batch_size!r}")
+    check_whole("batch_size", batch_size)
     if not 1 <= batch_size <= len(free):
         asked = len(waiting(store))
         if not len(free) and not asked:

@@ -421,8 +421,7 @@ def run_strategy(
     OptionError
         If batch_size or seed is no whole number, or seed is negative or too large.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise OptionError(f"batch_size must be a whole number; got {batch_size!r}")
+    check_whole("batch_size", batch_size)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise OptionError(f"seed must be a whole number between 0 and 2**64 - 1; got {seed!r}. Try seed=0.")
     n_free = len(context.unlabeled)
@@ -444,6 +443,12 @@ def run_strategy(
         components=picks.components,
         notes=picks.notes,
     )
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse what is not a whole number, true and false among it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise OptionError(f"{name} must be a whole number; got {value!r}. Pass it without quotes or a point.")
 
 
 def _check_answer(spec: StrategySpec, indices: IndexArray, unlabeled: IndexArray, batch_size: int) -> None:
