@@ -270,3 +270,37 @@ def test_complex_numbers_are_refused():
 def test_an_option_out_of_range_is_named(name, option):
     with pytest.raises(OptionError, match=next(iter(option))):
         pw.select(name, embeddings=np.eye(5), batch_size=2, head_weight=np.eye(5), **option)
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 4, 1)])
+def test_embeddings_of_another_rank_are_refused_beside_a_head(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="embeddings has shape"):
+        pw.select("margin", embeddings=np.ones(shape), head_weight=np.ones((3, 4)), batch_size=1)
+
+
+@pytest.mark.parametrize("labeled", [3, np.array(3), iter([1, 2]), [np.inf], [np.nan], [0.5], [1e30], [[1], [2, 3]]])
+def test_labeled_items_that_are_no_indices_are_refused(labeled: object) -> None:
+    with pytest.raises(InputError, match="labeled"):
+        pw.select("random", embeddings=np.eye(6), labeled=labeled, batch_size=1)
+
+
+def test_ragged_rows_are_refused() -> None:
+    with pytest.raises(InputError, match="embeddings is no table of numbers"):
+        pw.select("random", embeddings=[[1.0, 2.0], [3.0]], batch_size=1)
+
+
+def test_nothing_left_to_choose_from_is_said() -> None:
+    with pytest.raises(BudgetError, match="no item is left to choose from"):
+        pw.select("random", embeddings=np.eye(3), labeled=[0, 1, 2], batch_size=1)
+
+
+def test_a_broken_head_is_to_be_fitted_again() -> None:
+    weight = np.ones((3, 4))
+    weight[1, 2] = np.nan
+    with pytest.raises(InputError, match=r"head_weight row 1 holds NaN or inf.* Fit the head again"):
+        pw.select("margin", embeddings=np.ones((5, 4)), head_weight=weight, batch_size=1)
+
+
+def test_a_certain_row_has_entropy_zero_not_minus_zero() -> None:
+    batch = pw.select("entropy", probs=np.eye(3), batch_size=3)
+    assert not np.signbit(batch.scores).any()

@@ -102,8 +102,8 @@ def page(results: dict[str, Any]) -> str:
         "*isotropic* is Gaussian noise; see `benchmarks/speed/generators.py`. The ratio is the time of the peer over "
         'that of poolwise. "Textbook" rows are plain transcriptions in `benchmarks/peers/textbook.py`. "A bare read" '
         "is the ratio that one sum over the array would have: no selection takes less time. The compiled row scores "
-        "(extra `fast`) are loaded before the clock starts; a process loads them by itself, in about a second, once it "
-        "has scored 500 million values.",
+        "(extra `fast`) and the coarse logits (with torch) are loaded before the clock starts; a process loads them by "
+        "itself, in about a second, once it has scored 500 million values, or multiplied 270 billion times.",
     ]
     if results.get("cases"):
         parts += ["## Ratios", table.in_short(results["cases"]), table.cases_table(results["cases"])]

@@ -425,6 +425,8 @@ def run_strategy(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise OptionError(f"seed must be a whole number between 0 and 2**64 - 1; got {seed!r}. Try seed=0.")
     n_free = len(context.unlabeled)
+    if not n_free:
+        raise BudgetError(f"no item is left to choose from; got batch_size {batch_size}. Add items to the pool.")
     if not 1 <= batch_size <= n_free:
         raise BudgetError(
             f"batch_size must be between 1 and {n_free} (unlabeled items); got {batch_size}. "
@@ -497,6 +499,8 @@ def as_indices(value: Any, n_items: int, name: str) -> IndexArray:
     InputError
         If an index is repeated, negative or too large.
     """
+    if not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
+        raise InputError(f"{name} is {value!r}; expected pool indices or a mask. Pass a list or an array.")
     array = np.asarray(as_rows(value, name)) if len(value) else np.empty(0, dtype=np.int64)
     if array.ndim != 1:
         raise ShapeError(f"{name} has shape {array.shape}; expected one dimension of pool indices.")
@@ -518,7 +522,8 @@ def _whole_numbers(value: Any, name: str) -> IndexArray:
     array = np.asarray(as_rows(value, name))
     if array.ndim != 1:
         raise ShapeError(f"{name} has shape {array.shape}; expected one dimension.")
-    if not np.issubdtype(array.dtype, np.integer) and not np.array_equal(array, np.round(array)):
+    whole = np.issubdtype(array.dtype, np.integer) or bool(np.all(np.abs(array) < 2**63) and np.all(array % 1 == 0))
+    if not whole:
         raise InputError(f"{name} holds values that are not whole numbers; expected class or item numbers.")
     return array.astype(np.int64)
 
@@ -576,8 +581,10 @@ def _sample_head(pool: dict[str, Any], labeled: IndexArray) -> None:
 
 
 def _linear(pool: dict[str, Any]) -> LinearLogits:
-    weight = np.asarray(pool["head_weight"])
-    width = pool["embeddings"].shape[1]
+    weight, shape = np.asarray(pool["head_weight"]), pool["embeddings"].shape
+    if len(shape) != 2:
+        raise ShapeError(f"embeddings has shape {shape}; expected {ARRAYS['embeddings'].shape}. Pass such an array.")
+    width = shape[1]
     if weight.ndim != 2 or weight.shape[1] != width:
         raise ShapeError(f"head_weight has shape {weight.shape}; expected (C, {width}) to fit the embeddings.")
     bias = pool.get("head_bias")

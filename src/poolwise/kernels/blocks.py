@@ -362,9 +362,8 @@ def check_block(name: str, block: Array, pool: Sequence[int] | IndexArray, *, pr
     broken = ~np.isfinite(block.reshape(len(block), -1)).all(axis=1)
     if broken.any():
         row = pool[int(np.flatnonzero(broken)[0])]
-        raise InputError(
-            f"{name} row {row} holds NaN or inf; every value must be finite and fit float32. Drop or repair that item."
-        )
+        remedy = "Fit the head again." if name.startswith("head_") else "Drop or repair that item."
+        raise InputError(f"{name} row {row} holds NaN or inf; every value must be finite and fit float32. {remedy}")
     if probabilities:
         sums = block.sum(axis=-1)
         bad = (np.abs(sums - 1) > 1e-3) | (block.min(axis=-1) < 0)
@@ -420,7 +419,10 @@ def as_rows(value: Any, name: str) -> Rows:
     elif isinstance(value, Rows) and not isinstance(value, list | tuple):
         return value
     else:
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise InputError(f"{name} is no table of numbers ({error}). Pass rows of one length.") from error
     if array.dtype == object:
         try:
             array = array.astype(np.float64)

@@ -236,7 +236,7 @@ def entropy(probs: FloatArray) -> FloatArray:
         logs = np.maximum(p, p.dtype.type(SMALLEST_PROB))
         np.log(logs, out=logs)
         logs *= p
-        return -_row_sum(logs)
+        return 0 - _row_sum(logs)  # not -0.0
 
     return by_pieces(piece, probs)
 
