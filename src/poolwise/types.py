@@ -61,16 +61,22 @@ ARRAYS: dict[str, ArraySpec] = {
             "logits",
             "(N, C)",
             "unnormalised class scores",
-            "logits=..., or embeddings + head_weight (+ head_bias); in a pool: label some items, then query again",
+            "logits=..., or embeddings + head_weight (+ head_bias), or `poolwise select --head FILE`; in a pool: label "
+            "some items, then query again",
         ),
         ArraySpec(
             "probs",
             "(N, C)",
             "class probabilities, rows sum to 1",
-            "probs=..., logits=..., or embeddings + head_weight (+ head_bias); in a pool: label some items first",
+            "probs=..., logits=..., or embeddings + head_weight (+ head_bias), or `poolwise select --head FILE`; in a "
+            "pool: label some items first",
         ),
-        ArraySpec("head_weight", "(C, D)", "weights of the last linear layer", "head_weight=...", per_row=False),
-        ArraySpec("head_bias", "(C,)", "biases of the last linear layer", "head_bias=...", per_row=False),
+        ArraySpec(
+            "head_weight", "(C, D)", "weights of the last linear layer", "head_weight=... or --head FILE", per_row=False
+        ),
+        ArraySpec(
+            "head_bias", "(C,)", "biases of the last linear layer", "head_bias=... or --head FILE", per_row=False
+        ),
         ArraySpec(
             "prob_samples",
             "(N, S, C)",
