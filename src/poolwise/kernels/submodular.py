@@ -368,9 +368,9 @@ def _project_out(x: FloatArray, pos: IndexArray, upper: FloatArray, upto: Array,
     for start in range(0, int(np.searchsorted(age, len(basis))), AGED_ROWS):
         here = slice(start, start + AGED_ROWS)
         first, last = int(age[here][0]), int(age[here][-1])
-        along = x[here] @ basis[first:].T  # (n, pending)
-        along[:, : last - first][np.arange(first, last) < age[here, None]] = 0
-        upper[pos[here]] -= sq_norms(along)
+        along = basis[first:] @ x[here].T  # (pending, n): few rows against many are the faster way round
+        along[: last - first][np.arange(first, last)[:, None] < age[here]] = 0
+        upper[pos[here]] -= np.einsum("ij,ij->j", along, along)
     upto[pos] = len(basis)
 
 
