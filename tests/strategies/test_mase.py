@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.kernels.blocks import LinearLogits
-from poolwise.kernels.scores import Boundaries
-from poolwise.strategies.mase import Sides
+from poolwise.kernels.sides import Sides
 
 
 @pytest.mark.parametrize(("n", "count"), [(5, 2), (900, 40), (6000, 50), (6000, 5999)])
@@ -45,16 +43,3 @@ def test_each_row_of_float64_logits_is_computed_once(monkeypatch: pytest.MonkeyP
     batch = pw.select("mase", embeddings=x, head_weight=weight, batch_size=60)
     assert len(computed) == len(set(computed)) < 200
     assert set(batch.indices.tolist()) <= set(computed)
-
-
-def test_sides_of_rows_that_did_not_come_up_are_computed_when_asked_for() -> None:
-    rng = np.random.default_rng(1)
-    x, weight = rng.standard_normal((40, 5)), rng.standard_normal((6, 5))
-    sides = Sides(Boundaries(weight), LinearLogits(x, weight))
-    sides.nearness(np.array([3, 30]))
-    asked = np.array([30, 7, 3, 12])
-    _, predicted, rival = Boundaries(weight).distances(x[asked] @ weight.T)
-    found = sides.of(asked)
-    assert np.array_equal(found[0], predicted)
-    assert np.array_equal(found[1], rival)
-    assert [len(part) for part in sides.of(asked[:0])] == [0, 0]

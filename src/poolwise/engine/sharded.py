@@ -22,6 +22,7 @@ from poolwise.kernels.kcenter import k_center
 from poolwise.kernels.kcenter_part import Part
 from poolwise.kernels.sampling import best_first, stream_top
 from poolwise.kernels.scores import Boundaries
+from poolwise.kernels.sides import Sides
 from poolwise.kernels.team import Team
 from poolwise.kernels.vectors import GradientVectors
 from poolwise.registry import StrategySpec
@@ -132,7 +133,7 @@ def _mase_part(job: Job) -> TopPart:
 
 def _lead_mase(job: Job, team: Team) -> Picks:
     picks = lead_top(job, team)
-    sides = mase_strategy.Sides(Boundaries(np.asarray(job.arrays["head_weight"])), job.arrays["logits"])
+    sides = Sides(Boundaries(np.asarray(job.arrays["head_weight"])), job.arrays["logits"])
     return mase_strategy.explained(sides, picks.indices, np.asarray(picks.scores))
 
 

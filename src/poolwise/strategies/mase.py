@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from poolwise.kernels.blocks import load_rows
 from poolwise.kernels.coarse import Bounds
 from poolwise.kernels.sampling import Screened, stream_top
 from poolwise.kernels.scores import Boundaries
 from poolwise.kernels.scores_device import NearestBoundary
+from poolwise.kernels.sides import Sides
 from poolwise.registry import strategy
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray, Picks, Rows
-
-SIDES_ROWS = 1024
-"""Rows whose float64 logits are held at a time."""
 
 
 @strategy(
@@ -70,32 +67,6 @@ def nearness(boundaries: Boundaries) -> Screened:
         return boundaries.misses(-floor, bounds)
 
     return Screened(score, above, NearestBoundary(boundaries), misses)
-
-
-class Sides:
-    """Float64 distances to the nearest boundary, and the classes on both sides of it; logits are computed once."""
-
-    def __init__(self, boundaries: Boundaries, logits: Rows) -> None:
-        self.boundaries, self.logits = boundaries, logits
-        self._known = [np.empty((3, 0), dtype=np.int64)]  # pool indices, predicted classes, rivals
-
-    def nearness(self, indices: IndexArray) -> FloatArray:
-        """Return the scores of (n,) pool indices."""
-        scores = np.empty(len(indices), dtype=np.float64)
-        for start in range(0, len(indices), SIDES_ROWS):
-            here = indices[start : start + SIDES_ROWS]
-            distances, predicted, rival = self.boundaries.distances(load_rows(self.logits, here, np.float64))
-            scores[start : start + len(here)] = -distances[np.arange(len(here)), predicted]
-            self._known.append(np.stack([here, predicted, rival]))
-        return scores
-
-    def of(self, indices: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Return the predicted classes of (n,) pool indices, and those behind the nearest boundaries."""
-        self.nearness(np.setdiff1d(indices, np.concatenate(self._known, axis=1)[0]))
-        known, predicted, rival = np.concatenate(self._known, axis=1)
-        order = np.argsort(known)
-        found = order[np.searchsorted(known, indices, sorter=order)]
-        return predicted[found], rival[found]
 
 
 def explained(sides: Sides, indices: IndexArray, scores: FloatArray) -> Picks:
