@@ -20,7 +20,7 @@ from poolwise.kernels.sampling import Judged, Screened, best_first, stream_score
 from poolwise.kernels.scores_device import twin_of
 from poolwise.reduce import narrow
 from poolwise.registry import StrategySpec
-from poolwise.types import ARRAYS, Array, BoolArray, FloatArray, IndexArray, Picks, QueryContext, Rows
+from poolwise.types import ARRAYS, Array, FloatArray, IndexArray, Picks, QueryContext, Rows
 
 OVERASK = 4
 """Where prices matter, a set-wise strategy is asked for so many times the batch, and the best buys are kept."""
@@ -130,18 +130,11 @@ def row_scorer(
     per_row = {k: v for k, v in arrays.items() if k not in whole}
     if spec.from_logits is not None and "logits" in per_row:
         score = functools.partial(spec.from_logits, **whole, **extra)
-        return score if spec.misses is None else _screened(score, spec.misses), per_row
+        if spec.misses is None:
+            return score, per_row
+        return Screened(score, there=twin_of(score), misses=spec.misses, mass=True), per_row
     score = functools.partial(spec.function, **whole, **extra)
     return score if spec.judged is None else Judged(score, spec.judged, spec.float32_error), per_row
-
-
-def _screened(score: Callable[..., FloatArray], misses: Callable[..., BoolArray]) -> Screened:
-    """Let rows be ruled out by bounds of their logits."""
-
-    def above(floor: float, logits: FloatArray) -> FloatArray:
-        return score(logits=logits)
-
-    return Screened(score, above, twin_of(score), misses, mass=True)
 
 
 def _call_set_wise(

@@ -261,9 +261,17 @@ def acquisition(
             "beta": Option("beta", float, 1.0, "how closely a ranking with chance follows the scores; large is greedy"),
         }
         lifted = {key: option for key, option in (noise | spec.lifted).items() if key not in spec.options}
-        spec = replace(spec, from_logits=from_logits, misses=misses, streams=True, lifted=lifted)
-        spec = replace(spec, judged=judged, float32_error=float32_error)
-        STRATEGIES.add(name, replace(spec, device=() if from_logits is None else ("scores",)))
+        spec = replace(
+            spec,
+            from_logits=from_logits,
+            misses=misses,
+            judged=judged,
+            float32_error=float32_error,
+            streams=True,
+            lifted=lifted,
+            device=() if from_logits is None else ("scores",),
+        )
+        STRATEGIES.add(name, spec)
         return function
 
     return register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -47,4 +48,4 @@ def add(
     else:
         print(f"{pool}: {counted(added, 'new item')}, {opened.n_items:,} in all")
         if added and embeddings is None:
-            say(f"Next: poolwise embed {pool}")
+            say(f"Next: poolwise embed {shlex.quote(str(pool))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import Annotated
 
 import typer
@@ -47,4 +48,4 @@ def sample(
     else:
         print(done.summary())
         strategy = "noise_stability_network" if source == "noise" else "bald"
-        say(f"Next: poolwise query {pool} --strategy {strategy} --batch-size 50")
+        say(f"Next: poolwise query {shlex.quote(str(pool))} --strategy {strategy} --batch-size 50")

@@ -214,4 +214,5 @@ class CoarseHead:
 
 
 def _length(rows: Array) -> FloatArray:
+    """Lengths of float32 rows, summed in float64 so that tiny squares do not vanish, without a copy of the rows."""
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))

@@ -45,7 +45,7 @@ class Screened:
 
     score : as `stream_top` wants it
     above : called with a floor before the blocks; rows that score below the floor may get any lower value than it,
-        all others get what `score` gives them
+        all others get what `score` gives them; None if that costs as much as `score`
     there : the same score of (n, C) logits on a device, if it can be had (`scores_device`)
     misses : called with a floor and `coarse.Bounds` of the logits of rows; says which of them surely score below it,
         if that can be said. Then most rows of a head are ruled out by coarse logits
@@ -53,13 +53,17 @@ class Screened:
     """
 
     score: FloatScore
-    above: FloatScore
+    above: FloatScore | None = None
     there: Callable[[Any], Any] | None = None
     misses: Callable[[float, coarse.Bounds], BoolArray] | None = None
     mass: bool = False
 
     def __call__(self, **blocks: Array) -> FloatArray:
         return self.score(**blocks)
+
+    def from_floor(self, floor: float, **blocks: Array) -> FloatArray:
+        """Score rows as `above` does."""
+        return self.score(**blocks) if self.above is None else self.above(floor, **blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,7 +513,7 @@ def _scored(
         _check(rows, blocks, key)
         step = max(1, SCREEN_BYTES // max(1, sum(block[:1].nbytes for block in blocks.values())))
         for low in range(0, max(map(len, blocks.values())), step):
-            values = score.above(floor(), **{name: block[low : low + step] for name, block in blocks.items()})
+            values = score.from_floor(floor(), **{name: block[low : low + step] for name, block in blocks.items()})
             first, last = low, low + step
             if isinstance(local, np.ndarray):  # where the wanted rows of this piece are
                 first, last = np.searchsorted(local, [first, last])
@@ -531,7 +535,7 @@ def _coarsely(
             _check(rows, blocks, key)
             near = np.arange(len(x))
         values = np.full(len(x), -np.inf, dtype=np.float32)
-        values[near] = score.above(least, logits=head.logits(x[near]))
+        values[near] = score.from_floor(least, logits=head.logits(x[near]))
         yield start, pool, _numbers(values, pool, rows)
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.kernels import compiled
+from poolwise.kernels.coarse import Bounds
 from poolwise.types import Array, BoolArray, FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from poolwise.kernels.coarse import Bounds
 
 PIECE_BYTES = 2**18
 """Size of the pieces in which a block is worked on."""
